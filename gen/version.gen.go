@@ -1,0 +1,6 @@
+// Code generated from gen/openapi.json by api/contract/generate. DO NOT EDIT.
+
+package gen
+
+// Version is that of the contract.
+const Version = "0.53.0"
