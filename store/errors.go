@@ -1,0 +1,29 @@
+package store
+
+import "errors"
+
+// What an [Error] carries.
+var (
+	ErrNotFound  = errors.New("not found")
+	ErrConflict  = errors.New("exists already")
+	ErrKeyReused = errors.New("idempotency key was used for another event")
+	ErrCorrupt   = errors.New("stored data is damaged")
+	ErrFull      = errors.New("no space left for the data")
+	ErrClosed    = errors.New("store is closed")
+)
+
+// An Error tells which operation on what failed, and why.
+type Error struct {
+	Op  string // "append", "events", …
+	ID  string // of the conversation, or the record's name; may be empty
+	Err error
+}
+
+func (e *Error) Error() string {
+	if e.ID == "" {
+		return "store: " + e.Op + ": " + e.Err.Error()
+	}
+	return "store: " + e.Op + " " + e.ID + ": " + e.Err.Error()
+}
+
+func (e *Error) Unwrap() error { return e.Err }

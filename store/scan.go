@@ -1,0 +1,95 @@
+package store
+
+import (
+	"context"
+	"iter"
+)
+
+// Scan yields the events of a range one by one, read a page at a time. It
+// holds no more than a page in memory and nothing open in the store between
+// pages. An error is yielded last: ErrNotFound too when the conversation is
+// deleted on the way, also when another was born under its id.
+func Scan(ctx context.Context, s Store, conversation string, r Range) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		c, err := s.Conversation(ctx, conversation)
+		if err != nil {
+			yield(Event{}, err)
+			return
+		}
+		for r.From <= r.To && r.To >= 0 {
+			page, err := eventsOf(ctx, s, c, r)
+			for _, e := range page {
+				if !yield(e, nil) {
+					return
+				}
+			}
+			if err != nil {
+				yield(Event{}, err)
+				return
+			}
+			if len(page) == 0 {
+				return
+			}
+			last := page[len(page)-1].ID
+			if r.Reverse {
+				r.To = last - 1
+			} else {
+				r.From = last + 1
+			}
+		}
+	}
+}
+
+// Follow yields the events of a conversation after id after, first those that
+// are stored, then each new one as it is stored, in order and without a gap.
+// It ends with the context's error, with ErrClosed once the store is closed,
+// or with ErrNotFound once the conversation that it began on is gone, also
+// when another was born under its id.
+func Follow(ctx context.Context, s Store, conversation string, after int64) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		changed, stop := s.Watch(conversation)
+		defer stop()
+		c, err := s.Conversation(ctx, conversation)
+		if err != nil {
+			yield(Event{}, err)
+			return
+		}
+		r := Range{From: min(after, MaxID) + 1, To: All.To}
+		for {
+			page, err := eventsOf(ctx, s, c, r)
+			for _, e := range page {
+				if !yield(e, nil) {
+					return
+				}
+				r.From = e.ID + 1
+			}
+			if err != nil {
+				yield(Event{}, err)
+				return
+			}
+			if len(page) > 0 {
+				continue
+			}
+			select {
+			case <-ctx.Done():
+				yield(Event{}, ctx.Err())
+				return
+			case <-changed:
+			}
+		}
+	}
+}
+
+// eventsOf reads a page of the conversation c, and of no other of its id.
+func eventsOf(ctx context.Context, s Store, c Conversation, r Range) ([]Event, error) {
+	page, err := s.Events(ctx, c.ID, r, PageEvents)
+	// What was read is c's if c is still there now: a birth never comes back.
+	now, gone := s.Conversation(ctx, c.ID)
+	if gone != nil {
+		return nil, gone
+	}
+	if now.Birth != c.Birth {
+		return nil, &Error{Op: "events", ID: c.ID, Err: ErrNotFound}
+	}
+	return page, err
+}

@@ -1,0 +1,174 @@
+// Package store is the memory of the server: conversations, their events, and
+// a few named records such as settings and secrets.
+//
+// It holds the domain types, the [Store] interface, and the errors that every
+// store answers with. It knows nothing of HTTP, of the JSON of the API, of
+// clocks or of randomness: ids, times and documents are made by the caller and
+// handed in, so that every store is deterministic.
+//
+// Package boltstore keeps everything in one bbolt file, package memstore in
+// memory; package storetest is the suite that both must pass.
+//
+// The event ids of a conversation are 0, 1, 2, …: [Store.Append] gives the
+// next one. Readers page through them with [Store.Events], walk any number
+// with [Scan], and wait for new ones with [Follow].
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"time"
+)
+
+// A Conversation is what is known of a conversation beside its events. Its
+// times lie in the years 1 to 9999, are kept to the nanosecond and come back
+// in UTC.
+type Conversation struct {
+	ID    string `json:"id"`    // never empty
+	Birth uint64 `json:"birth"` // set by Create: 1, 2, … over the life of the store, never given twice
+	Title string `json:"title"` // "" when nobody has named it
+
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"` // of this record; the last event may be later
+
+	Repository  string `json:"repository,omitempty"`
+	Branch      string `json:"branch,omitempty"`
+	GitProvider string `json:"git_provider,omitempty"`
+	Trigger     string `json:"trigger,omitempty"` // "gui", "suggested_task", …
+	Agent       bool   `json:"agent,omitempty"`   // an agent follows it (it was not born of a bare Add Event)
+}
+
+// InUTC returns c as every store keeps it: its times in UTC and without a
+// reading of the monotonic clock.
+func (c Conversation) InUTC() Conversation {
+	c.CreatedAt = c.CreatedAt.UTC().Round(0)
+	c.UpdatedAt = c.UpdatedAt.UTC().Round(0)
+	return c
+}
+
+// MaxID is the highest id an event can have: every reader of JSON holds it
+// exactly.
+const MaxID = 1<<53 - 1
+
+// An Event is one stored event.
+type Event struct {
+	ID    int64  // 0 to MaxID
+	Flags uint16 // the writer's, opaque to the store
+	JSON  []byte // the event as one JSON object without its id
+}
+
+// A NewEvent is an event that has no id yet.
+type NewEvent struct {
+	Flags uint16
+	JSON  []byte
+
+	// Key, when not empty, makes the append idempotent: a second append with
+	// the same Key to the same conversation answers with the first one's id
+	// and stores nothing. Keys live as long as the conversation.
+	Key string
+	// Digest tells whether two appends with one Key meant the same event.
+	Digest [sha256.Size]byte
+}
+
+// A Range selects events by id, both ends inclusive.
+type Range struct {
+	From, To int64 // From below 0 counts as 0; To below From selects nothing
+	Reverse  bool  // from To down to From
+}
+
+// All selects every event.
+var All = Range{To: 1<<63 - 1}
+
+// Limits of one page.
+const (
+	PageEvents = 1000    // events
+	PageBytes  = 1 << 20 // bytes of JSON: no event is added to a page that has reached this
+)
+
+// A Store keeps conversations, events and records.
+//
+// Its methods may be called by any number of goroutines. A method that is
+// given a context which has ended returns its error and changes nothing. Every
+// error is nil, the context's, what a change function returned, or an [*Error]
+// (test with errors.Is against [ErrNotFound] and its like). A write for which
+// there is no room is ErrFull and changes nothing; reads go on, and writes do
+// once there is room again. Slices that are handed in may be changed once the
+// method has returned, and slices that are returned belong to the caller.
+type Store interface {
+	// Create adds a conversation and returns it with its Birth set. An id that
+	// exists is ErrConflict. Its events begin at id 0, also when a
+	// conversation of the same id was deleted before. A Birth that is handed in
+	// is ignored.
+	Create(ctx context.Context, c Conversation) (Conversation, error)
+
+	// Conversation returns one conversation, or ErrNotFound.
+	Conversation(ctx context.Context, id string) (Conversation, error)
+
+	// Conversations returns up to limit conversations, newest CreatedAt first
+	// (the later Birth first among equals), after leaving out the first offset
+	// of them, and how many there are in all. An offset below 0 counts as 0, a
+	// limit below 0 too. Its work is bounded by what is stored, whatever the
+	// numbers.
+	Conversations(ctx context.Context, offset, limit int) (page []Conversation, total int, err error)
+
+	// Update changes one conversation atomically: change is called with what
+	// is stored and what it leaves is stored. Its error is returned and stores
+	// nothing. ID, Birth and CreatedAt cannot be changed. change must not call
+	// the store.
+	Update(ctx context.Context, id string, change func(*Conversation) error) (Conversation, error)
+
+	// Delete removes a conversation, its events and its keys, or is
+	// ErrNotFound. Readers see all of it or nothing.
+	Delete(ctx context.Context, id string) error
+
+	// Append stores an event and returns its id: the conversation's highest
+	// id plus one, 0 for the first. Concurrent callers get distinct,
+	// consecutive ids. When Append returns nil, the event survives the death
+	// of the process and of the machine (as far as the store promises any
+	// durability: memstore does not). repeated tells that Key had been used
+	// for the same Digest, so that nothing was stored; for another Digest the
+	// error is ErrKeyReused. An unknown conversation is ErrNotFound, one whose
+	// highest id is MaxID is ErrFull.
+	//
+	// A context that ends before the event is taken for writing stores
+	// nothing; once it is taken Append waits for the outcome and tells it.
+	Append(ctx context.Context, conversation string, e NewEvent) (id int64, repeated bool, err error)
+
+	// Restore stores events with the ids they have, which must ascend, lie
+	// above what is stored and be 0 to MaxID (ErrConflict otherwise); gaps are
+	// allowed. Append goes on after the last. All of them are stored or none.
+	// An unknown conversation is ErrNotFound.
+	Restore(ctx context.Context, conversation string, events []Event) error
+
+	// Events returns one page of the range: at most limit, PageEvents and
+	// about PageBytes, but at least one if there is any and limit is above 0. A
+	// shorter page than asked for does not mean that it was the last.
+	// An unknown conversation is ErrNotFound. A stored event that does not
+	// read back as it was written is ErrCorrupt, with the events before it.
+	Events(ctx context.Context, conversation string, r Range, limit int) ([]Event, error)
+
+	// Watch returns a channel on which a value arrives after each change of
+	// the conversation's events, after its deletion, and when the store is
+	// closed. A value is a hint: any number of changes may share one, and it
+	// may come without a change. The conversation need not exist. stop ends
+	// it, and must be called.
+	Watch(conversation string) (changed <-chan struct{}, stop func())
+
+	// Record returns a named record, nil when there is none. The name is not
+	// empty.
+	Record(ctx context.Context, name string) ([]byte, error)
+
+	// UpdateRecord changes a named record atomically: change is called with
+	// what is stored (nil for none) and what it returns is stored (nil
+	// removes). Its error is returned and stores nothing. change must not
+	// call the store.
+	UpdateRecord(ctx context.Context, name string, change func(old []byte) ([]byte, error)) error
+
+	// Reset removes everything: conversations, events and records. Births are
+	// not given again.
+	Reset(ctx context.Context) error
+
+	// Close waits for what is being written and releases the store. Calls
+	// that come after it are ErrClosed, a second Close too.
+	Close() error
+}
