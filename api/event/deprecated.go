@@ -1,0 +1,128 @@
+package event
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/openhands-local/openhands-local/api/pyjson"
+)
+
+// Around a literal of arguments in the deprecated translated_ipython_code.
+const (
+	editorBefore = "print(file_editor(**"
+	editorAfter  = "))"
+)
+
+// deprecatedArgs turns the args of older clients into today's, in upstream's
+// order.
+func (d *decoding) deprecatedArgs(k *kind, members []pyjson.Member) []pyjson.Member {
+	old := func(m pyjson.Member) bool {
+		switch m.Key {
+		case "timestamp", "is_confirmed", "images_urls", "keep_prompt", "task_completed", "translated_ipython_code":
+			return true
+		}
+		return false
+	}
+	if !slices.ContainsFunc(members, old) {
+		return members
+	}
+	args := slices.Clone(members)
+	take := func(name string) (pyjson.Value, bool) {
+		i := slices.IndexFunc(args, func(m pyjson.Member) bool { return m.Key == name })
+		if i < 0 {
+			return pyjson.Value{}, false
+		}
+		v := args[i].Value
+		args = slices.Delete(args, i, i+1)
+		return v, true
+	}
+	set := func(name string, v pyjson.Value) { args = setMember(args, name, v) }
+	take("timestamp")
+	if v, ok := take("is_confirmed"); ok && !v.IsNull() {
+		set("confirmation_state", v)
+	}
+	if v, ok := take("images_urls"); ok {
+		set("image_urls", v)
+	}
+	take("keep_prompt")
+	take("task_completed")
+	code, ok := take("translated_ipython_code")
+	if !ok {
+		return args
+	}
+	switch {
+	case code.Kind() == pyjson.String:
+		inner, before := strings.CutPrefix(code.Text(), editorBefore)
+		inner, after := strings.CutSuffix(inner, editorAfter)
+		if !before || !after {
+			break
+		}
+		literal, err := pyjson.DecodeLiteral(inner)
+		switch {
+		case err == pyjson.ErrNotJSON:
+			d.fail("value_error", code, "The arguments in it are none that JSON has", "args", "translated_ipython_code")
+		case err != nil:
+		case literal.Kind() == pyjson.Object:
+			for _, m := range literal.Members() {
+				set(m.Key, m.Value)
+			}
+		case literal.Kind() == pyjson.Array && len(literal.Items()) == 0:
+		default:
+			d.fail("dict_type", code, "The arguments in it should be a dictionary", "args", "translated_ipython_code")
+		}
+	case code.Truthy():
+		d.fail("string_type", code, "Input should be a valid string", "args", "translated_ipython_code")
+	}
+	if v, ok := pyjson.ObjectOf(args...).Get("command"); ok && v.Kind() == pyjson.String && v.Text() == "view" {
+		take("command")
+	}
+	return args
+}
+
+func setMember(members []pyjson.Member, name string, v pyjson.Value) []pyjson.Member {
+	if i := slices.IndexFunc(members, func(m pyjson.Member) bool { return m.Key == name }); i >= 0 {
+		members[i].Value = v
+		return members
+	}
+	return append(members, pyjson.Member{Key: name, Value: v})
+}
+
+// deprecatedExtras moves what older clients told of a command into its
+// metadata.
+func deprecatedExtras(members []pyjson.Member) []pyjson.Member {
+	moved := map[string]string{"exit_code": "exit_code", "command_id": "pid"}
+	if !slices.ContainsFunc(members, func(m pyjson.Member) bool {
+		return moved[m.Key] != "" || m.Key == "formatted_output_and_error"
+	}) {
+		return members
+	}
+	extras := make([]pyjson.Member, 0, len(members))
+	var metadata []pyjson.Member
+	has := false
+	for _, m := range members {
+		if m.Key == "metadata" {
+			if m.Value.Kind() != pyjson.Object && m.Value.Truthy() {
+				moved = map[string]string{} // nothing can be moved there
+			}
+			metadata = slices.Clone(m.Value.Members())
+		}
+	}
+	for _, name := range []string{"exit_code", "command_id"} {
+		if moved[name] == "" {
+			break
+		}
+		if i := slices.IndexFunc(members, func(m pyjson.Member) bool { return m.Key == name }); i >= 0 {
+			metadata = setMember(metadata, moved[name], members[i].Value)
+			has = true
+		}
+	}
+	for _, m := range members {
+		if moved[m.Key] == "" && m.Key != "exit_code" && m.Key != "command_id" && m.Key != "formatted_output_and_error" && (m.Key != "metadata" || !has) {
+			extras = append(extras, m)
+		}
+	}
+	if has {
+		extras = append(extras, pyjson.Member{Key: "metadata", Value: pyjson.ObjectOf(metadata...)})
+	}
+	return extras
+}

@@ -1,0 +1,120 @@
+package event
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/openhands-local/openhands-local/api/pyjson"
+)
+
+// An Error is one thing wrong with a body, in FastAPI's shape.
+type Error struct {
+	Type  string       `json:"type"`
+	Loc   []any        `json:"loc"`
+	Msg   string       `json:"msg"`
+	Input pyjson.Value `json:"input"`
+	Ctx   *Ctx         `json:"ctx,omitempty"`
+}
+
+// Ctx is what an error of the JSON decoder tells beside.
+type Ctx struct {
+	Error string `json:"error"`
+}
+
+// Invalid is a body that is no event. Nothing of it is stored.
+type Invalid struct {
+	Errors []Error `json:"detail"`
+}
+
+func (e *Invalid) Error() string {
+	return fmt.Sprintf("%v: %s", e.Errors[0].Loc, e.Errors[0].Msg)
+}
+
+// example is what a person is shown who sent nothing of use.
+const example = `{"action":"message","args":{"content":"Hi"}}`
+
+// decoding is one body on its way; errs collects what is wrong.
+type decoding struct {
+	Options
+	errs []Error
+}
+
+func (d *decoding) fail(typ string, input pyjson.Value, msg string, loc ...any) {
+	d.errs = append(d.errs, Error{Type: typ, Loc: append([]any{"body"}, loc...), Msg: msg, Input: input})
+}
+
+// syntax is the error of a body that is no JSON.
+func syntax(body []byte, err error) *Invalid {
+	if e, ok := err.(*pyjson.SyntaxError); ok {
+		if len(body) == 0 {
+			return &Invalid{[]Error{{Type: "missing", Loc: []any{"body"}, Msg: "Field required: a JSON body such as " + example}}}
+		}
+		return &Invalid{[]Error{{Type: "json_invalid", Loc: []any{"body", e.Offset}, Msg: "JSON decode error", Input: pyjson.ObjectOf(), Ctx: &Ctx{e.Msg}}}}
+	}
+	return &Invalid{[]Error{{Type: "value_error", Loc: []any{"body"}, Msg: "The body has " + err.Error()}}}
+}
+
+// nearest is the known name that one slip makes of the given one: one edit
+// for names of up to five letters, two for longer ones.
+func nearest(name string, known []string) string {
+	most := 1
+	if len(name) > 5 {
+		most = 2
+	}
+	best := ""
+	for _, k := range known {
+		if d := distance(name, k, most); d <= most && d > 0 {
+			best, most = k, d-1
+			if most == 0 {
+				break
+			}
+		}
+	}
+	return best
+}
+
+// distance is the number of edits between two names, counted up to most + 1;
+// letters that changed places are one.
+func distance(a, b string, most int) int {
+	if len(a)-len(b) > most || len(b)-len(a) > most {
+		return most + 1
+	}
+	before, row := []int(nil), make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		next := make([]int, len(b)+1)
+		next[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			next[j+1] = min(next[j]+1, row[j+1]+1, row[j]+cost)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				next[j+1] = min(next[j+1], before[j-1]+1)
+			}
+		}
+		before, row = row, next
+	}
+	return row[len(b)]
+}
+
+// names are the keys of a table, sorted.
+func names(table map[string]*kind) []string {
+	all := make([]string, 0, len(table))
+	for name := range table {
+		all = append(all, name)
+	}
+	slices.Sort(all)
+	return all
+}
+
+func didYouMean(name string, known []string) string {
+	if n := nearest(name, known); n != "" {
+		return fmt.Sprintf("; did you mean %q?", n)
+	}
+	return ". Known: " + strings.Join(known, ", ")
+}

@@ -1,0 +1,76 @@
+package event
+
+import (
+	"bytes"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/openhands-local/openhands-local/api/pyjson"
+)
+
+// A Filter selects events; all its conditions must hold, and the zero value
+// has none. Its JSON is the API's EventFilter.
+type Filter struct {
+	ExcludeHidden bool    `json:"exclude_hidden"`
+	Query         *string `json:"query"`      // in the event's ASCII JSON, keys and id too, in any case
+	Source        *string `json:"source"`     // exactly
+	StartDate     *string `json:"start_date"` // compared with the timestamp as text, inclusive
+	EndDate       *string `json:"end_date"`
+
+	// Types are names such as "action/run"; HTTP cannot give them.
+	IncludeTypes []string `json:"-"`
+	ExcludeTypes []string `json:"-"`
+}
+
+// Matcher returns the filter as a function on stored events.
+func (f Filter) Matcher() func(id int64, stored []byte, flags Flags) bool {
+	given := func(s *string) string {
+		if s == nil {
+			return ""
+		}
+		return *s
+	}
+	query, source, start, end := strings.ToLower(given(f.Query)), given(f.Source), given(f.StartDate), given(f.EndDate)
+	if query == "" && source == "" && start == "" && end == "" && !f.ExcludeHidden && len(f.IncludeTypes)+len(f.ExcludeTypes) == 0 {
+		return func(int64, []byte, Flags) bool { return true }
+	}
+	needsHead := source != "" || start != "" || end != "" || len(f.IncludeTypes)+len(f.ExcludeTypes) > 0
+	return func(id int64, stored []byte, flags Flags) bool {
+		if f.ExcludeHidden && flags&IsHidden != 0 {
+			return false
+		}
+		if !needsHead && query == "" {
+			return true
+		}
+		v, err := pyjson.Decode(stored)
+		if err != nil {
+			return false
+		}
+		if needsHead {
+			timestamp, _ := v.Get("timestamp")
+			from, _ := v.Get("source")
+			if source != "" && from.Text() != source || start != "" && timestamp.Text() < start || end != "" && timestamp.Text() > end {
+				return false
+			}
+			name := typeOf(v)
+			if len(f.IncludeTypes) > 0 && !slices.Contains(f.IncludeTypes, name) || slices.Contains(f.ExcludeTypes, name) {
+				return false
+			}
+		}
+		if query == "" {
+			return true
+		}
+		text := append([]byte(`{"id": `), strconv.Itoa(int(id))...)
+		text = append(append(text, ", "...), v.AppendASCII(nil)[1:]...)
+		return bytes.Contains(bytes.ToLower(text), []byte(query))
+	}
+}
+
+func typeOf(v pyjson.Value) string {
+	if name, ok := v.Get("action"); ok {
+		return "action/" + name.Text()
+	}
+	name, _ := v.Get("observation")
+	return "observation/" + name.Text()
+}

@@ -1,0 +1,262 @@
+package event
+
+import (
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/openhands-local/openhands-local/api/pyjson"
+)
+
+// The models within an event that upstream validates with pydantic: a field
+// has a type, lax as pydantic's, and a default.
+
+type modelField struct {
+	name     string
+	read     func(*decoding, pyjson.Value, []any) pyjson.Value
+	def      pyjson.Value
+	required bool
+}
+
+// model reads an object by its fields: in their order, unknown ones dropped.
+func (d *decoding) model(v pyjson.Value, fields []modelField, loc ...any) pyjson.Value {
+	if v.Kind() != pyjson.Object {
+		d.fail("dict_type", v, "Input should be an object", loc...)
+		return v
+	}
+	members := make([]pyjson.Member, len(fields))
+	for i, f := range fields {
+		at := append(append([]any{}, loc...), f.name)
+		x, ok := v.Get(f.name)
+		switch {
+		case ok:
+			x = f.read(d, x, at)
+		case f.required:
+			d.fail("missing", v, "Field required", at...)
+		default:
+			x = f.def
+		}
+		members[i] = pyjson.Member{Key: f.name, Value: x}
+	}
+	return pyjson.ObjectOf(members...)
+}
+
+func anyValue(_ *decoding, v pyjson.Value, _ []any) pyjson.Value { return v }
+
+func stringValue(d *decoding, v pyjson.Value, loc []any) pyjson.Value {
+	if v.Kind() != pyjson.String {
+		d.fail("string_type", v, "Input should be a valid string", loc...)
+	}
+	return v
+}
+
+func stringOrNull(d *decoding, v pyjson.Value, loc []any) pyjson.Value {
+	if v.IsNull() {
+		return v
+	}
+	return stringValue(d, v, loc)
+}
+
+// intValue takes what pydantic takes for an int: 3, 3.0, "3", " 3 ", "3.0",
+// true.
+func intValue(d *decoding, v pyjson.Value, loc []any) pyjson.Value {
+	switch v.Kind() {
+	case pyjson.Int:
+		return v
+	case pyjson.Bool:
+		return pyjson.IntOf(int64(v.Float64()))
+	case pyjson.Float:
+		f := v.Float64()
+		if f != math.Trunc(f) || math.IsInf(f, 0) || math.IsNaN(f) {
+			d.fail("int_from_float", v, "Input should be a valid integer, got a number with a fractional part", loc...)
+			return v
+		}
+		n, _ := pyInt(v)
+		return intText(n)
+	case pyjson.String:
+		text := strings.TrimSpace(v.Text())
+		if whole, zeros, ok := strings.Cut(text, "."); ok && zeros != "" && strings.Trim(zeros, "0") == "" {
+			text = whole
+		}
+		if n, ok := pyInt(pyjson.StringOf(text)); ok {
+			return intText(n)
+		}
+		d.fail("int_parsing", v, "Input should be a valid integer, unable to parse string as an integer", loc...)
+		return v
+	}
+	d.fail("int_type", v, "Input should be a valid integer", loc...)
+	return v
+}
+
+func floatValue(d *decoding, v pyjson.Value, loc []any) pyjson.Value {
+	switch v.Kind() {
+	case pyjson.Int, pyjson.Float, pyjson.Bool:
+		return pyjson.FloatOf(v.Float64())
+	case pyjson.String:
+		if f, err := strconv.ParseFloat(strings.ReplaceAll(strings.TrimSpace(v.Text()), "_", ""), 64); err == nil && !math.IsInf(f, 0) && !math.IsNaN(f) {
+			return pyjson.FloatOf(f)
+		}
+		d.fail("float_parsing", v, "Input should be a valid number, unable to parse string as a number", loc...)
+		return v
+	}
+	d.fail("float_type", v, "Input should be a valid number", loc...)
+	return v
+}
+
+var (
+	null  = pyjson.Value{}
+	empty = pyjson.StringOf("")
+	zero  = pyjson.IntOf(0)
+	minus = pyjson.IntOf(-1)
+)
+
+var commandMetadata = []modelField{
+	{"exit_code", intValue, minus, false}, {"pid", intValue, minus, false},
+	{"username", stringOrNull, null, false}, {"hostname", stringOrNull, null, false},
+	{"working_dir", stringOrNull, null, false}, {"py_interpreter_path", stringOrNull, null, false},
+	{"prefix", stringValue, empty, false}, {"suffix", stringValue, empty, false},
+}
+
+// runMetadata reads a command's metadata; what is no object gives defaults.
+func (d *decoding) runMetadata(v pyjson.Value) pyjson.Value {
+	if v.Kind() != pyjson.Object {
+		v = pyjson.ObjectOf()
+	}
+	return d.model(v, commandMetadata, "extras", "metadata")
+}
+
+var tokenUsage = []modelField{
+	{"model", stringValue, empty, false},
+	{"prompt_tokens", intValue, zero, false}, {"completion_tokens", intValue, zero, false},
+	{"cache_read_tokens", intValue, zero, false}, {"cache_write_tokens", intValue, zero, false},
+	{"context_window", intValue, zero, false}, {"per_turn_token", intValue, zero, false},
+	{"response_id", stringValue, empty, false},
+}
+
+var responseLatency = []modelField{
+	{"model", stringValue, null, true}, {"latency", floatValue, null, true}, {"response_id", stringValue, null, true},
+}
+
+// llmMetrics reads the metrics of a model's calls. What is no object gives
+// defaults.
+func (d *decoding) llmMetrics(v pyjson.Value) pyjson.Value {
+	const at = "llm_metrics"
+	get := func(name string, def pyjson.Value) pyjson.Value {
+		if x, ok := v.Get(name); ok {
+			return x
+		}
+		return def
+	}
+	cost := get("accumulated_cost", pyjson.FloatOf(0))
+	switch cost.Kind() {
+	case pyjson.Int, pyjson.Float, pyjson.Bool:
+		if cost.Float64() < 0 {
+			d.fail("greater_than_equal", cost, "Input should be greater than or equal to 0", at, "accumulated_cost")
+		}
+	default:
+		d.fail("float_type", cost, "Input should be a valid number", at, "accumulated_cost")
+	}
+	usage, ok := v.Get("accumulated_token_usage")
+	if !ok {
+		usage = pyjson.ObjectOf(pyjson.Member{Key: "model", Value: pyjson.StringOf("default")})
+	}
+	now := pyjson.FloatOf(float64(d.Timestamp.UnixMicro()) / 1e6)
+	costs := []modelField{{"model", stringValue, null, true}, {"cost", floatValue, null, true}, {"timestamp", floatValue, now, false}}
+	items := func(name string, fields []modelField) pyjson.Value {
+		list := get(name, pyjson.ArrayOf())
+		if list.Kind() != pyjson.Array {
+			d.fail("list_type", list, "Input should be a valid list", at, name)
+			return list
+		}
+		read := make([]pyjson.Value, len(list.Items()))
+		for i, x := range list.Items() {
+			read[i] = d.model(x, fields, at, name, i)
+		}
+		return pyjson.ArrayOf(read...)
+	}
+	return pyjson.ObjectOf(
+		pyjson.Member{Key: "accumulated_cost", Value: cost},
+		pyjson.Member{Key: "max_budget_per_task", Value: get("max_budget_per_task", null)},
+		pyjson.Member{Key: "accumulated_token_usage", Value: d.model(usage, tokenUsage, at, "accumulated_token_usage")},
+		pyjson.Member{Key: "costs", Value: items("costs", costs)},
+		pyjson.Member{Key: "response_latencies", Value: items("response_latencies", responseLatency)},
+		pyjson.Member{Key: "token_usages", Value: items("token_usages", tokenUsage)},
+	)
+}
+
+var toolCall = []modelField{
+	{"function_name", stringValue, null, true}, {"tool_call_id", stringValue, null, true},
+	{"model_response", modelResponse, null, true}, {"total_calls_in_response", intValue, null, true},
+}
+
+// toolCallMetadata reads which call of a tool an event belongs to.
+func (d *decoding) toolCallMetadata(v pyjson.Value) pyjson.Value {
+	return d.model(v, toolCall, "tool_call_metadata")
+}
+
+// modelResponse is a model's answer: its known fields first, with their
+// defaults, then the others as they came.
+func modelResponse(d *decoding, v pyjson.Value, loc []any) pyjson.Value {
+	if v.Kind() != pyjson.Object {
+		d.fail("model_type", v, "Input should be an object", loc...)
+		return v
+	}
+	usage, _ := v.Get("usage")
+	if usage.Kind() != pyjson.Object {
+		usage = pyjson.ObjectOf()
+	}
+	choices, _ := v.Get("choices")
+	list := make([]pyjson.Value, len(choices.Items()))
+	for i, c := range choices.Items() {
+		list[i] = choice(c)
+	}
+	seconds := d.Timestamp.Unix()
+	return arrange(v, []pyjson.Member{
+		{Key: "id", Value: pyjson.StringOf("chatcmpl-" + strconv.FormatInt(d.Timestamp.UnixNano(), 16))},
+		{Key: "created", Value: pyjson.IntOf(seconds)}, {Key: "model", Value: null}, {Key: "object", Value: pyjson.StringOf("chat.completion")},
+		{Key: "system_fingerprint", Value: null},
+	}, pyjson.Member{Key: "choices", Value: pyjson.ArrayOf(list...)}, pyjson.Member{Key: "usage", Value: arrange(usage, []pyjson.Member{
+		{Key: "completion_tokens", Value: zero}, {Key: "prompt_tokens", Value: zero}, {Key: "total_tokens", Value: zero},
+		{Key: "completion_tokens_details", Value: null}, {Key: "prompt_tokens_details", Value: null},
+	})})
+}
+
+// arrange writes the known members first, in order and with defaults, then
+// those given, then the rest.
+func arrange(v pyjson.Value, known []pyjson.Member, given ...pyjson.Member) pyjson.Value {
+	members := append([]pyjson.Member{}, known...)
+	for i := range members {
+		if x, ok := v.Get(members[i].Key); ok {
+			members[i].Value = x
+		}
+	}
+	members = append(members, given...)
+	first := pyjson.ObjectOf(members...)
+	for _, m := range v.Members() {
+		if _, ok := first.Get(m.Key); !ok {
+			members = append(members, m)
+		}
+	}
+	return pyjson.ObjectOf(members...)
+}
+
+func choice(v pyjson.Value) pyjson.Value {
+	message, ok := v.Get("message")
+	if !ok {
+		return v
+	}
+	calls, _ := message.Get("tool_calls")
+	if calls.Kind() == pyjson.Array {
+		list := make([]pyjson.Value, len(calls.Items()))
+		for i, c := range calls.Items() {
+			f, _ := c.Get("function")
+			list[i] = arrange(c, nil, pyjson.Member{Key: "function", Value: arrange(f, []pyjson.Member{{Key: "arguments"}, {Key: "name"}})})
+		}
+		calls = pyjson.ArrayOf(list...)
+	}
+	message = arrange(message, []pyjson.Member{{Key: "content"}, {Key: "role", Value: pyjson.StringOf("assistant")}}, pyjson.Member{Key: "tool_calls", Value: calls})
+	if _, ok := message.Get("function_call"); !ok {
+		message = arrange(message, append(message.Members(), pyjson.Member{Key: "function_call"}))
+	}
+	return arrange(v, []pyjson.Member{{Key: "finish_reason", Value: pyjson.StringOf("stop")}, {Key: "index", Value: zero}}, pyjson.Member{Key: "message", Value: message})
+}

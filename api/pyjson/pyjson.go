@@ -1,0 +1,194 @@
+// Package pyjson reads and writes JSON as Python's json module does: what
+// OpenHands, a Python program, accepts, stores and answers byte for byte.
+//
+// [Decode] reads bytes as json.loads does (encodings, NaN, duplicate keys,
+// lone surrogates, its errors and their offsets). A [Value] keeps the order
+// of keys and the difference between int and float; it is written back
+// compactly ([Value.Append]), in ASCII with spaces ([Value.AppendASCII]), or
+// as Python's repr and str show it.
+package pyjson
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Kind is the type of a Value.
+type Kind uint8
+
+// The kinds. Int and Float are told apart as Python does: by the way the
+// number is written.
+const (
+	Null Kind = iota
+	Bool
+	Int
+	Float
+	String
+	Array
+	Object
+)
+
+// A Value is one JSON value. The zero Value is null.
+type Value struct {
+	kind    Kind
+	bool    bool
+	text    string // String: its characters; Int, Float: as Python writes it
+	items   []Value
+	members []Member
+}
+
+// A Member is one key of an object and its value. Strings are UTF-8, in which
+// a lone surrogate is written as if it were a character (three bytes).
+type Member struct {
+	Key   string
+	Value Value
+}
+
+// Constructors.
+func BoolOf(b bool) Value          { return Value{kind: Bool, bool: b} }
+func StringOf(s string) Value      { return Value{kind: String, text: s} }
+func IntOf(i int64) Value          { return Value{kind: Int, text: strconv.FormatInt(i, 10)} }
+func FloatOf(f float64) Value      { return Value{kind: Float, text: FloatRepr(f)} }
+func ArrayOf(items ...Value) Value { return Value{kind: Array, items: items} }
+func ObjectOf(ms ...Member) Value  { return Value{kind: Object, members: ms} }
+func (v Value) Kind() Kind         { return v.kind }
+func (v Value) IsNull() bool       { return v.kind == Null }
+func (v Value) Bool() bool         { return v.bool }
+func (v Value) Items() []Value     { return v.items }
+func (v Value) Members() []Member  { return v.members }
+
+// Text is the characters of a String, or an Int or Float as Python writes it.
+func (v Value) Text() string { return v.text }
+
+// Get returns the value of a key of an Object.
+func (v Value) Get(key string) (Value, bool) {
+	for i := range v.members {
+		if v.members[i].Key == key {
+			return v.members[i].Value, true
+		}
+	}
+	return Value{}, false
+}
+
+// Float64 is the number of an Int or Float, or of a Bool as Python counts it.
+func (v Value) Float64() float64 {
+	switch v.kind {
+	case Bool:
+		if v.bool {
+			return 1
+		}
+		return 0
+	case Int, Float:
+		switch v.text {
+		case "NaN":
+			return math.NaN()
+		case "Infinity":
+			return math.Inf(1)
+		case "-Infinity":
+			return math.Inf(-1)
+		}
+		f, _ := strconv.ParseFloat(v.text, 64)
+		return f
+	}
+	return 0
+}
+
+// Truthy is Python's bool(v).
+func (v Value) Truthy() bool {
+	switch v.kind {
+	case Bool:
+		return v.bool
+	case Int:
+		return v.text != "0"
+	case Float:
+		return v.Float64() != 0
+	case String:
+		return v.text != ""
+	case Array:
+		return len(v.items) > 0
+	case Object:
+		return len(v.members) > 0
+	}
+	return false
+}
+
+// FloatRepr is Python's repr of a float, NaN and Infinity as its json writes
+// them.
+func FloatRepr(f float64) string {
+	switch {
+	case math.IsNaN(f):
+		return "NaN"
+	case math.IsInf(f, 1):
+		return "Infinity"
+	case math.IsInf(f, -1):
+		return "-Infinity"
+	}
+	e := strconv.FormatFloat(f, 'e', -1, 64)
+	exp, _ := strconv.Atoi(e[strings.IndexByte(e, 'e')+1:])
+	if f != 0 && (exp < -4 || exp >= 16) {
+		return e
+	}
+	s := strconv.FormatFloat(f, 'f', -1, 64)
+	if !strings.Contains(s, ".") {
+		s += ".0"
+	}
+	return s
+}
+
+// Fault is what keeps a value from being written as JSON text that others
+// read: it has a NaN, an infinity or a lone surrogate.
+type Fault struct {
+	Path []any // keys and indices, from the outside in
+	What string
+	Key  bool // a key is at fault, not a value
+}
+
+// Unservable returns the first fault of a value, nil when it has none.
+func (v Value) Unservable() *Fault { return v.fault(nil) }
+
+func (v Value) fault(path []any) *Fault {
+	switch v.kind {
+	case Float:
+		if c := v.text[len(v.text)-1]; c == 'N' || c == 'y' {
+			return &Fault{Path: slices.Clone(path), What: v.text}
+		}
+	case String:
+		if hasSurrogate(v.text) {
+			return &Fault{Path: slices.Clone(path), What: "a lone surrogate"}
+		}
+	case Array:
+		for i := range v.items {
+			if f := v.items[i].fault(append(path, i)); f != nil {
+				return f
+			}
+		}
+	case Object:
+		for i := range v.members {
+			m := &v.members[i]
+			if hasSurrogate(m.Key) {
+				return &Fault{Path: slices.Clone(path), What: "a lone surrogate", Key: true}
+			}
+			if f := m.Value.fault(append(path, m.Key)); f != nil {
+				return f
+			}
+		}
+	}
+	return nil
+}
+
+// hasSurrogate finds one written as three bytes: 0xED and 0xA0 or more.
+func hasSurrogate(s string) bool {
+	for i := strings.IndexByte(s, 0xED); i >= 0 && i+1 < len(s); {
+		if s[i+1] >= 0xA0 {
+			return true
+		}
+		next := strings.IndexByte(s[i+1:], 0xED)
+		if next < 0 {
+			return false
+		}
+		i += 1 + next
+	}
+	return false
+}
