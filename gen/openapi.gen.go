@@ -75,6 +75,42 @@ func (e ConversationTrigger) Valid() bool {
 	}
 }
 
+// Defines values for FeedbackRequestPermissions.
+const (
+	FeedbackRequestPermissionsPrivate FeedbackRequestPermissions = "private"
+	FeedbackRequestPermissionsPublic  FeedbackRequestPermissions = "public"
+)
+
+// Valid indicates whether the value is a known member of the FeedbackRequestPermissions enum.
+func (e FeedbackRequestPermissions) Valid() bool {
+	switch e {
+	case FeedbackRequestPermissionsPrivate:
+		return true
+	case FeedbackRequestPermissionsPublic:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for FeedbackRequestPolarity.
+const (
+	FeedbackRequestPolarityNegative FeedbackRequestPolarity = "negative"
+	FeedbackRequestPolarityPositive FeedbackRequestPolarity = "positive"
+)
+
+// Valid indicates whether the value is a known member of the FeedbackRequestPolarity enum.
+func (e FeedbackRequestPolarity) Valid() bool {
+	switch e {
+	case FeedbackRequestPolarityNegative:
+		return true
+	case FeedbackRequestPolarityPositive:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for OwnerType.
 const (
 	OwnerTypeOrganization OwnerType = "organization"
@@ -213,298 +249,839 @@ func (e TaskType) Valid() bool {
 	}
 }
 
-// BodyUploadFilesAPIConversationsConversationIDUploadFilesPost defines model for Body_upload_files_api_conversations__conversation_id__upload_files_post.
+// AddEventRequest An action (action and args) or an observation (observation, content and extras); with both names it is an action. Other fields are dropped. Numbers given as text, and the like, are taken more freely than this schema says.
+type AddEventRequest struct {
+	// Action Kind of the action. Known are null, run, run_ipython, browse, browse_interactive, read, write, edit, think, finish, reject, delegate, recall, change_agent_state, message, system, condensation, condensation_request and call_tool_mcp.
+	Action *string `json:"action,omitempty"`
+
+	// Args Fields of the action, none when absent. A known kind takes only its own; those left out get their default.
+	Args *map[string]interface{} `json:"args,omitempty"`
+
+	// Cause Id of the event that this one answers.
+	Cause nullable.Nullable[int] `json:"cause,omitempty"`
+
+	// Content What was observed, an empty text when absent. Of any type but for run, which needs a text.
+	Content interface{} `json:"content,omitempty"`
+
+	// Extras Fields of the observation, none when absent.
+	Extras *map[string]interface{} `json:"extras,omitempty"`
+
+	// ID Not for clients. Only -1 and null are taken, and mean nothing.
+	ID nullable.Nullable[int] `json:"id,omitempty"`
+
+	// LlmMetrics Costs and tokens so far, with accumulated_cost, accumulated_token_usage and the like.
+	LlmMetrics *map[string]interface{} `json:"llm_metrics,omitempty"`
+
+	// Observation Kind of the observation. Known are null, run, run_ipython, browse, read, write, edit, delegate, success, error, agent_state_changed, user_rejected, condense, think, recall, mcp and download.
+	Observation *string `json:"observation,omitempty"`
+
+	// Source One of user, agent and environment. Stored as user whatever is sent.
+	Source *string `json:"source,omitempty"`
+
+	// Timeout Seconds that the action may take. Ignored on an observation.
+	Timeout nullable.Nullable[float64] `json:"timeout,omitempty"`
+
+	// Timestamp Ignored. The time is that of storing.
+	Timestamp interface{} `json:"timestamp,omitempty"`
+
+	// ToolCallMetadata The call of a tool that led here, with function_name, tool_call_id, model_response and total_calls_in_response.
+	ToolCallMetadata     *map[string]interface{} `json:"tool_call_metadata,omitempty"`
+	AdditionalProperties map[string]interface{}  `json:"-"`
+}
+
+// BodyUploadFilesAPIConversationsConversationIDUploadFilesPost A form with files.
 type BodyUploadFilesAPIConversationsConversationIDUploadFilesPost struct {
+	// Files The files, each with its name. Folders may be part of a name.
 	Files []openapi_types.File `json:"files"`
 }
 
-// Branch defines model for Branch.
+// Branch A branch of a repository.
 type Branch struct {
-	CommitSha    string                    `json:"commit_sha"`
+	// CommitSha Its last commit.
+	CommitSha string `json:"commit_sha"`
+
+	// LastPushDate When it was last pushed to.
 	LastPushDate nullable.Nullable[string] `json:"last_push_date,omitempty"`
-	Name         string                    `json:"name"`
-	Protected    bool                      `json:"protected"`
+
+	// Name Its name.
+	Name string `json:"name"`
+
+	// Protected Whether the provider guards it.
+	Protected bool `json:"protected"`
 }
 
-// ConversationInfo defines model for ConversationInfo.
+// CodedError A refusal with a code that the web UI translates.
+type CodedError struct {
+	// Message Why the request was refused.
+	Message string `json:"message"`
+
+	// MsgID The code, such as CONFIGURATION$SETTINGS_NOT_FOUND.
+	MsgID string `json:"msg_id"`
+
+	// Status Always "error".
+	Status string `json:"status"`
+}
+
+// ConversationInfo A conversation without its events.
 type ConversationInfo struct {
-	ConversationID     string                                 `json:"conversation_id"`
-	CreatedAt          *time.Time                             `json:"created_at,omitempty"`
-	GitProvider        nullable.Nullable[ProviderType]        `json:"git_provider,omitempty"`
-	LastUpdatedAt      nullable.Nullable[time.Time]           `json:"last_updated_at,omitempty"`
-	NumConnections     *int                                   `json:"num_connections,omitempty"`
-	PrNumber           *[]int                                 `json:"pr_number,omitempty"`
-	RuntimeStatus      nullable.Nullable[RuntimeStatus]       `json:"runtime_status,omitempty"`
-	SelectedBranch     nullable.Nullable[string]              `json:"selected_branch,omitempty"`
-	SelectedRepository nullable.Nullable[string]              `json:"selected_repository,omitempty"`
-	SessionAPIKey      nullable.Nullable[string]              `json:"session_api_key,omitempty"`
-	Status             *ConversationStatus                    `json:"status,omitempty"`
-	Title              string                                 `json:"title"`
-	Trigger            nullable.Nullable[ConversationTrigger] `json:"trigger,omitempty"`
-	URL                nullable.Nullable[string]              `json:"url,omitempty"`
+	// ConversationID Its id.
+	ConversationID string `json:"conversation_id"`
+
+	// CreatedAt When it was made, in UTC.
+	CreatedAt *time.Time `json:"created_at,omitempty"`
+
+	// GitProvider Where the repository is.
+	GitProvider nullable.Nullable[ProviderType] `json:"git_provider,omitempty"`
+
+	// LastUpdatedAt When it was last changed, in UTC.
+	LastUpdatedAt nullable.Nullable[time.Time] `json:"last_updated_at,omitempty"`
+
+	// NumConnections Sockets that watch it.
+	NumConnections *int `json:"num_connections,omitempty"`
+
+	// PrNumber Pull requests that came of it.
+	PrNumber *[]int `json:"pr_number,omitempty"`
+
+	// RuntimeStatus State of its runtime. Null when it is stopped.
+	RuntimeStatus nullable.Nullable[RuntimeStatus] `json:"runtime_status,omitempty"`
+
+	// SelectedBranch Branch of the repository.
+	SelectedBranch nullable.Nullable[string] `json:"selected_branch,omitempty"`
+
+	// SelectedRepository Repository it works on, written owner/name.
+	SelectedRepository nullable.Nullable[string] `json:"selected_repository,omitempty"`
+
+	// SessionAPIKey Key of its runtime. Always null here.
+	SessionAPIKey nullable.Nullable[string] `json:"session_api_key,omitempty"`
+
+	// Status State of a conversation. After a restart of the server every one is stopped.
+	Status *ConversationStatus `json:"status,omitempty"`
+
+	// Title Its title. By default Conversation and the first five characters of the id.
+	Title string `json:"title"`
+
+	// Trigger What it was made from.
+	Trigger nullable.Nullable[ConversationTrigger] `json:"trigger,omitempty"`
+
+	// URL Path of its operations. Null when it is stopped.
+	URL nullable.Nullable[string] `json:"url,omitempty"`
 }
 
-// ConversationInfoResultSet defines model for ConversationInfoResultSet.
+// ConversationInfoResultSet A page of conversations.
 type ConversationInfoResultSet struct {
+	// NextPageID The page_id of the next page. Null when this is the last one.
 	NextPageID nullable.Nullable[string] `json:"next_page_id,omitempty"`
-	Results    *[]ConversationInfo       `json:"results,omitempty"`
+
+	// Results The conversations, the newest first.
+	Results *[]ConversationInfo `json:"results,omitempty"`
 }
 
-// ConversationResponse defines model for ConversationResponse.
+// ConversationResponse What became of a conversation.
 type ConversationResponse struct {
-	ConversationID     string                                `json:"conversation_id"`
+	// ConversationID Id of the conversation.
+	ConversationID string `json:"conversation_id"`
+
+	// ConversationStatus State of the conversation.
 	ConversationStatus nullable.Nullable[ConversationStatus] `json:"conversation_status,omitempty"`
-	Message            nullable.Nullable[string]             `json:"message,omitempty"`
-	Status             string                                `json:"status"`
+
+	// Message What was done.
+	Message nullable.Nullable[string] `json:"message,omitempty"`
+
+	// Status Either "ok" or "error".
+	Status string `json:"status"`
 }
 
-// ConversationStatus defines model for ConversationStatus.
+// ConversationStatus State of a conversation. After a restart of the server every one is stopped.
 type ConversationStatus string
 
-// ConversationTrigger defines model for ConversationTrigger.
+// ConversationTrigger What a conversation was made from. The web UI and this API make gui.
 type ConversationTrigger string
 
-// CreateMicroagent defines model for CreateMicroagent.
+// CreateMicroagent A microagent that the agent is to write.
 type CreateMicroagent struct {
+	// GitProvider Where the repository is.
 	GitProvider nullable.Nullable[ProviderType] `json:"git_provider,omitempty"`
-	Repo        string                          `json:"repo"`
-	Title       nullable.Nullable[string]       `json:"title,omitempty"`
+
+	// Repo Repository to put it in, written owner/name.
+	Repo string `json:"repo"`
+
+	// Title Title of the conversation.
+	Title nullable.Nullable[string] `json:"title,omitempty"`
 }
 
-// CustomSecretModel defines model for CustomSecretModel.
+// CustomSecretModel A secret.
 type CustomSecretModel struct {
+	// Description What it is for. Agents read this.
 	Description nullable.Nullable[string] `json:"description,omitempty"`
-	Name        string                    `json:"name"`
-	Value       *string                   `json:"value,omitempty"`
+
+	// Name Its name.
+	Name string `json:"name"`
+
+	// Value The secret itself. Never answered.
+	Value *string `json:"value,omitempty"`
 }
 
-// CustomSecretWithoutValueModel defines model for CustomSecretWithoutValueModel.
+// CustomSecretWithoutValueModel A secret without its value.
 type CustomSecretWithoutValueModel struct {
+	// Description What it is for. Agents read this.
 	Description nullable.Nullable[string] `json:"description,omitempty"`
-	Name        string                    `json:"name"`
+
+	// Name Its name.
+	Name string `json:"name"`
 }
 
-// EventFilter defines model for EventFilter.
+// ErrorDetail Most refusals. The reason is a text; that of a 422 is a list, see HTTPValidationError.
+type ErrorDetail struct {
+	// Detail Why the request was refused.
+	Detail string `json:"detail"`
+}
+
+// ErrorMessage A refusal that only openhands-local makes. Both fields have the same text.
+type ErrorMessage struct {
+	// Detail Why the request was refused and what helps.
+	Detail string `json:"detail"`
+
+	// Message The same. The web UI shows this one.
+	Message string `json:"message"`
+}
+
+// ErrorText A refusal of some older operations.
+type ErrorText struct {
+	// Error Why the request was refused.
+	Error string `json:"error"`
+}
+
+// Event One thing that happened in a conversation, either an action (somebody does something: action and args) or an observation (something came of it: observation, content and extras). Fields that do not apply are absent.
+type Event struct {
+	// Action Kind of the action, such as message, run or change_agent_state.
+	Action *string `json:"action,omitempty"`
+
+	// Args Fields of the action; which ones depends on its kind. Those that were not sent have their default.
+	Args interface{} `json:"args,omitempty"`
+
+	// Cause Id of the event that this one answers.
+	Cause interface{} `json:"cause,omitempty"`
+
+	// Content What was observed, mostly a text.
+	Content interface{} `json:"content,omitempty"`
+
+	// Extras Fields of the observation; which ones depends on its kind.
+	Extras interface{} `json:"extras,omitempty"`
+
+	// ID Place in the conversation, from 0.
+	ID int `json:"id"`
+
+	// LlmMetrics Costs and tokens so far.
+	LlmMetrics interface{} `json:"llm_metrics,omitempty"`
+
+	// Message The event in words for a reader. Mostly a text; the content of any JSON type where that is the message.
+	Message interface{} `json:"message,omitempty"`
+
+	// Observation Kind of the observation, such as run or agent_state_changed.
+	Observation *string `json:"observation,omitempty"`
+
+	// Source Who caused it, one of user, agent and environment.
+	Source string `json:"source"`
+
+	// Success Whether a command ended well. Only on run and run_ipython.
+	Success interface{} `json:"success,omitempty"`
+
+	// Timeout Seconds that the action may take.
+	Timeout interface{} `json:"timeout,omitempty"`
+
+	// Timestamp Local time of the server when the event was stored. It names no zone.
+	//
+	// Examples: 2025-01-01T00:00:00.000001
+	Timestamp string `json:"timestamp"`
+
+	// ToolCallMetadata The call of a tool by which the LLM asked for this.
+	ToolCallMetadata     interface{}            `json:"tool_call_metadata,omitempty"`
+	AdditionalProperties map[string]interface{} `json:"-"`
+}
+
+// EventAdded The event is stored.
+type EventAdded struct {
+	// Success Always true.
+	Success bool `json:"success"`
+}
+
+// EventFilter Which events to answer. All conditions must hold; one that is absent, null or an empty text always does. Other fields are ignored.
 type EventFilter struct {
-	EndDate       nullable.Nullable[string]        `json:"end_date,omitempty"`
-	ExcludeHidden *bool                            `json:"exclude_hidden,omitempty"`
-	ExcludeTypes  nullable.Nullable[[]interface{}] `json:"exclude_types,omitempty"`
-	IncludeTypes  nullable.Nullable[[]interface{}] `json:"include_types,omitempty"`
-	Query         nullable.Nullable[string]        `json:"query,omitempty"`
-	Source        nullable.Nullable[string]        `json:"source,omitempty"`
-	StartDate     nullable.Nullable[string]        `json:"start_date,omitempty"`
+	// EndDate Latest timestamp, itself included. Compared as text, so a bare date leaves that day out.
+	EndDate nullable.Nullable[string] `json:"end_date,omitempty"`
+
+	// ExcludeHidden Leave out events that are hidden.
+	ExcludeHidden *bool `json:"exclude_hidden,omitempty"`
+
+	// ExcludeTypes Has no use over HTTP. Only null and an empty list are taken.
+	ExcludeTypes nullable.Nullable[[]interface{}] `json:"exclude_types,omitempty"`
+
+	// IncludeTypes Has no use over HTTP. Only null and an empty list are taken.
+	IncludeTypes nullable.Nullable[[]interface{}] `json:"include_types,omitempty"`
+
+	// Query Text that the event's JSON has, in any case. Names of fields count; a character beyond ASCII is looked for as its escape.
+	Query nullable.Nullable[string] `json:"query,omitempty"`
+
+	// Source Exactly this source, one of user, agent and environment.
+	Source nullable.Nullable[string] `json:"source,omitempty"`
+
+	// StartDate Earliest timestamp, itself included. Compared as text.
+	StartDate nullable.Nullable[string] `json:"start_date,omitempty"`
 }
 
-// GETCustomSecrets defines model for GETCustomSecrets.
+// EventPage Events of one conversation, and whether there are more.
+type EventPage struct {
+	// Events In the order of their ids, or against it with reverse.
+	Events []Event `json:"events"`
+
+	// HasMore Whether another event of the range passes the filter.
+	HasMore bool `json:"has_more"`
+}
+
+// ExperimentConfig The values of an experiment.
+type ExperimentConfig struct {
+	// Config Value by name.
+	Config nullable.Nullable[map[string]string] `json:"config,omitempty"`
+}
+
+// FeedbackRequest What somebody thinks of a conversation. Other fields are ignored.
+type FeedbackRequest struct {
+	// Email Whose opinion it is.
+	Email *string `json:"email,omitempty"`
+
+	// Permissions Who may see it.
+	Permissions *FeedbackRequestPermissions `json:"permissions,omitempty"`
+
+	// Polarity Thumb up or down.
+	Polarity FeedbackRequestPolarity `json:"polarity"`
+
+	// Version Version of the client.
+	Version              *string                `json:"version,omitempty"`
+	AdditionalProperties map[string]interface{} `json:"-"`
+}
+
+// FeedbackRequestPermissions Who may see it.
+type FeedbackRequestPermissions string
+
+// FeedbackRequestPolarity Thumb up or down.
+type FeedbackRequestPolarity string
+
+// GETCustomSecrets All secrets.
 type GETCustomSecrets struct {
+	// CustomSecrets The secrets, the oldest first.
 	CustomSecrets nullable.Nullable[[]CustomSecretWithoutValueModel] `json:"custom_secrets,omitempty"`
 }
 
-// GETSettingsModel defines model for GETSettingsModel.
+// GETSettingsModel Stored settings without keys.
 type GETSettingsModel struct {
-	Agent                               nullable.Nullable[string]             `json:"agent,omitempty"`
-	ConfirmationMode                    nullable.Nullable[bool]               `json:"confirmation_mode,omitempty"`
-	Email                               nullable.Nullable[string]             `json:"email,omitempty"`
-	EmailVerified                       nullable.Nullable[bool]               `json:"email_verified,omitempty"`
-	EnableDefaultCondenser              *bool                                 `json:"enable_default_condenser,omitempty"`
-	EnableProactiveConversationStarters *bool                                 `json:"enable_proactive_conversation_starters,omitempty"`
-	EnableSolvabilityAnalysis           *bool                                 `json:"enable_solvability_analysis,omitempty"`
-	EnableSoundNotifications            *bool                                 `json:"enable_sound_notifications,omitempty"`
-	GitUserEmail                        nullable.Nullable[string]             `json:"git_user_email,omitempty"`
-	GitUserName                         nullable.Nullable[string]             `json:"git_user_name,omitempty"`
-	Language                            nullable.Nullable[string]             `json:"language,omitempty"`
-	LlmAPIKey                           nullable.Nullable[string]             `json:"llm_api_key,omitempty"`
-	LlmAPIKeySet                        bool                                  `json:"llm_api_key_set"`
-	LlmBaseURL                          nullable.Nullable[string]             `json:"llm_base_url,omitempty"`
-	LlmModel                            nullable.Nullable[string]             `json:"llm_model,omitempty"`
-	MaxBudgetPerTask                    nullable.Nullable[float64]            `json:"max_budget_per_task,omitempty"`
-	MaxIterations                       nullable.Nullable[int]                `json:"max_iterations,omitempty"`
-	McpConfig                           nullable.Nullable[MCPConfig]          `json:"mcp_config,omitempty"`
-	ProviderTokensSet                   nullable.Nullable[map[string]*string] `json:"provider_tokens_set,omitempty"`
-	RemoteRuntimeResourceFactor         nullable.Nullable[int]                `json:"remote_runtime_resource_factor,omitempty"`
-	SandboxAPIKey                       nullable.Nullable[string]             `json:"sandbox_api_key,omitempty"`
-	SandboxBaseContainerImage           nullable.Nullable[string]             `json:"sandbox_base_container_image,omitempty"`
-	SandboxRuntimeContainerImage        nullable.Nullable[string]             `json:"sandbox_runtime_container_image,omitempty"`
-	SearchAPIKey                        nullable.Nullable[string]             `json:"search_api_key,omitempty"`
-	SearchAPIKeySet                     *bool                                 `json:"search_api_key_set,omitempty"`
-	SecretsStore                        *UserSecretsOutput                    `json:"secrets_store,omitempty"`
-	SecurityAnalyzer                    nullable.Nullable[string]             `json:"security_analyzer,omitempty"`
-	UserConsentsToAnalytics             nullable.Nullable[bool]               `json:"user_consents_to_analytics,omitempty"`
+	// Agent Name of the agent. List Agents has those there are.
+	Agent nullable.Nullable[string] `json:"agent,omitempty"`
+
+	// ConfirmationMode Ask before the agent acts.
+	ConfirmationMode nullable.Nullable[bool] `json:"confirmation_mode,omitempty"`
+
+	// Email Address of the user.
+	Email nullable.Nullable[string] `json:"email,omitempty"`
+
+	// EmailVerified Whether the address is known to be the user's.
+	EmailVerified nullable.Nullable[bool] `json:"email_verified,omitempty"`
+
+	// EnableDefaultCondenser Let long conversations be summarised for the model.
+	EnableDefaultCondenser *bool `json:"enable_default_condenser,omitempty"`
+
+	// EnableProactiveConversationStarters Let the agent propose conversations.
+	EnableProactiveConversationStarters *bool `json:"enable_proactive_conversation_starters,omitempty"`
+
+	// EnableSolvabilityAnalysis Let issues be rated before work on them.
+	EnableSolvabilityAnalysis *bool `json:"enable_solvability_analysis,omitempty"`
+
+	// EnableSoundNotifications Let the web UI play a sound.
+	EnableSoundNotifications *bool `json:"enable_sound_notifications,omitempty"`
+
+	// GitUserEmail Address for commits.
+	GitUserEmail nullable.Nullable[string] `json:"git_user_email,omitempty"`
+
+	// GitUserName Name for commits.
+	GitUserName nullable.Nullable[string] `json:"git_user_name,omitempty"`
+
+	// Language Language of the web UI, such as en.
+	Language nullable.Nullable[string] `json:"language,omitempty"`
+
+	// LlmAPIKey Key for the model. Never answered.
+	LlmAPIKey nullable.Nullable[string] `json:"llm_api_key,omitempty"`
+
+	// LlmAPIKeySet Whether there is a key for the model.
+	LlmAPIKeySet bool `json:"llm_api_key_set"`
+
+	// LlmBaseURL Address of the model. That of its provider when null.
+	LlmBaseURL nullable.Nullable[string] `json:"llm_base_url,omitempty"`
+
+	// LlmModel Model, as provider/model.
+	LlmModel nullable.Nullable[string] `json:"llm_model,omitempty"`
+
+	// MaxBudgetPerTask Most a task may cost, in dollars.
+	MaxBudgetPerTask nullable.Nullable[float64] `json:"max_budget_per_task,omitempty"`
+
+	// MaxIterations Most steps of the agent for one message.
+	MaxIterations nullable.Nullable[int] `json:"max_iterations,omitempty"`
+
+	// McpConfig MCP servers that the agent may use.
+	McpConfig nullable.Nullable[MCPConfig] `json:"mcp_config,omitempty"`
+
+	// ProviderTokensSet Git providers that have a token. The value is the provider's host or null.
+	ProviderTokensSet nullable.Nullable[map[string]*string] `json:"provider_tokens_set,omitempty"`
+
+	// RemoteRuntimeResourceFactor Size of a remote runtime.
+	RemoteRuntimeResourceFactor nullable.Nullable[int] `json:"remote_runtime_resource_factor,omitempty"`
+
+	// SandboxAPIKey Key for a remote runtime. Never answered.
+	SandboxAPIKey nullable.Nullable[string] `json:"sandbox_api_key,omitempty"`
+
+	// SandboxBaseContainerImage Image that the runtime is built from.
+	SandboxBaseContainerImage nullable.Nullable[string] `json:"sandbox_base_container_image,omitempty"`
+
+	// SandboxRuntimeContainerImage Image of the runtime.
+	SandboxRuntimeContainerImage nullable.Nullable[string] `json:"sandbox_runtime_container_image,omitempty"`
+
+	// SearchAPIKey Key for web search. Never answered.
+	SearchAPIKey nullable.Nullable[string] `json:"search_api_key,omitempty"`
+
+	// SearchAPIKeySet Whether there is a key for web search.
+	SearchAPIKeySet *bool `json:"search_api_key_set,omitempty"`
+
+	// SecretsStore Tokens and secrets within settings that are read, without values.
+	SecretsStore *UserSecretsOutput `json:"secrets_store,omitempty"`
+
+	// SecurityAnalyzer Name of the security analyzer.
+	SecurityAnalyzer nullable.Nullable[string] `json:"security_analyzer,omitempty"`
+
+	// UserConsentsToAnalytics Whether the web UI may report its use. Null means not asked yet, and it asks.
+	UserConsentsToAnalytics nullable.Nullable[bool] `json:"user_consents_to_analytics,omitempty"`
 }
 
-// HTTPValidationError defines model for HTTPValidationError.
+// HTTPValidationError Everything that is wrong with a request.
 type HTTPValidationError struct {
+	// Detail One entry for each mistake, in the order path, query, body.
 	Detail *[]ValidationError `json:"detail,omitempty"`
 }
 
-// InitSessionRequest defines model for InitSessionRequest.
+// InitSessionRequest What a new conversation begins with. Every field may be left out.
 type InitSessionRequest struct {
-	ConversationID           *string                             `json:"conversation_id,omitempty"`
-	ConversationInstructions nullable.Nullable[string]           `json:"conversation_instructions,omitempty"`
-	CreateMicroagent         nullable.Nullable[CreateMicroagent] `json:"create_microagent,omitempty"`
-	GitProvider              nullable.Nullable[ProviderType]     `json:"git_provider,omitempty"`
-	ImageUrls                nullable.Nullable[[]string]         `json:"image_urls,omitempty"`
-	InitialUserMsg           nullable.Nullable[string]           `json:"initial_user_msg,omitempty"`
-	McpConfig                nullable.Nullable[MCPConfig]        `json:"mcp_config,omitempty"`
-	ReplayJSON               nullable.Nullable[string]           `json:"replay_json,omitempty"`
-	Repository               nullable.Nullable[string]           `json:"repository,omitempty"`
-	SelectedBranch           nullable.Nullable[string]           `json:"selected_branch,omitempty"`
-	SuggestedTask            nullable.Nullable[SuggestedTask]    `json:"suggested_task,omitempty"`
+	// ConversationID Id to use in place of a generated one. With --strict refused unless ALLOW_SET_CONVERSATION_ID is 1, as by OpenHands.
+	ConversationID *string `json:"conversation_id,omitempty"`
+
+	// ConversationInstructions What the agent is told for the whole conversation.
+	ConversationInstructions nullable.Nullable[string] `json:"conversation_instructions,omitempty"`
+
+	// CreateMicroagent A microagent to write.
+	CreateMicroagent nullable.Nullable[CreateMicroagent] `json:"create_microagent,omitempty"`
+
+	// GitProvider Where the repository is.
+	GitProvider nullable.Nullable[ProviderType] `json:"git_provider,omitempty"`
+
+	// ImageUrls Images that go with the first message.
+	ImageUrls nullable.Nullable[[]string] `json:"image_urls,omitempty"`
+
+	// InitialUserMsg First message to the agent.
+	InitialUserMsg nullable.Nullable[string] `json:"initial_user_msg,omitempty"`
+
+	// McpConfig MCP servers for this conversation.
+	McpConfig nullable.Nullable[MCPConfig] `json:"mcp_config,omitempty"`
+
+	// ReplayJSON A trajectory as JSON text, for the agent to repeat.
+	ReplayJSON nullable.Nullable[string] `json:"replay_json,omitempty"`
+
+	// Repository Repository to work on, written owner/name.
+	Repository nullable.Nullable[string] `json:"repository,omitempty"`
+
+	// SelectedBranch Branch of the repository.
+	SelectedBranch nullable.Nullable[string] `json:"selected_branch,omitempty"`
+
+	// SuggestedTask A task to begin with in place of a message.
+	SuggestedTask nullable.Nullable[SuggestedTask] `json:"suggested_task,omitempty"`
 }
 
-// MCPConfig defines model for MCPConfig.
+// MCPConfig MCP servers by how they are reached.
 type MCPConfig struct {
+	// ShttpServers Over streamable HTTP.
 	ShttpServers *[]MCPSHTTPServerConfig `json:"shttp_servers,omitempty"`
-	SseServers   *[]MCPSSEServerConfig   `json:"sse_servers,omitempty"`
+
+	// SseServers Over server-sent events.
+	SseServers *[]MCPSSEServerConfig `json:"sse_servers,omitempty"`
+
+	// StdioServers Programs that the runtime starts.
 	StdioServers *[]MCPStdioServerConfig `json:"stdio_servers,omitempty"`
 }
 
-// MCPSHTTPServerConfig defines model for MCPSHTTPServerConfig.
+// MCPSHTTPServerConfig An MCP server over streamable HTTP.
 type MCPSHTTPServerConfig struct {
+	// APIKey Key that it asks for.
 	APIKey nullable.Nullable[string] `json:"api_key,omitempty"`
-	URL    string                    `json:"url"`
+
+	// URL Its address.
+	URL string `json:"url"`
 }
 
-// MCPSSEServerConfig defines model for MCPSSEServerConfig.
+// MCPSSEServerConfig An MCP server over server-sent events.
 type MCPSSEServerConfig struct {
+	// APIKey Key that it asks for.
 	APIKey nullable.Nullable[string] `json:"api_key,omitempty"`
-	URL    string                    `json:"url"`
+
+	// URL Its address.
+	URL string `json:"url"`
 }
 
-// MCPStdioServerConfig defines model for MCPStdioServerConfig.
+// MCPStdioServerConfig An MCP server that is a program.
 type MCPStdioServerConfig struct {
-	Args    *[]string          `json:"args,omitempty"`
-	Command string             `json:"command"`
-	Env     *map[string]string `json:"env,omitempty"`
-	Name    string             `json:"name"`
+	// Args What it is started with.
+	Args *[]string `json:"args,omitempty"`
+
+	// Command The program.
+	Command string `json:"command"`
+
+	// Env Its environment.
+	Env *map[string]string `json:"env,omitempty"`
+
+	// Name Its name.
+	Name string `json:"name"`
 }
 
-// MicroagentContentResponse defines model for MicroagentContentResponse.
+// MessageAnswer A text that says what was done, or why it was not.
+type MessageAnswer struct {
+	// Message The text.
+	Message string `json:"message"`
+}
+
+// Microagent Instructions that a conversation has for its agent.
+type Microagent struct {
+	// Content The instructions.
+	Content string `json:"content"`
+
+	// Inputs What it asks for before it is used.
+	Inputs *[]map[string]interface{} `json:"inputs,omitempty"`
+
+	// Name Its file below the folder of microagents without the ending.
+	Name string `json:"name"`
+
+	// Tools Names of the MCP servers it uses.
+	Tools *[]string `json:"tools,omitempty"`
+
+	// Triggers Words that bring it into force.
+	Triggers []string `json:"triggers"`
+
+	// Type Either repo, always in force, or knowledge, in force once a trigger is said.
+	Type string `json:"type"`
+}
+
+// MicroagentContentResponse A file with instructions for agents and what is in it.
 type MicroagentContentResponse struct {
-	Content     string                    `json:"content"`
+	// Content The instructions.
+	Content string `json:"content"`
+
+	// GitProvider Where the repository is.
 	GitProvider nullable.Nullable[string] `json:"git_provider,omitempty"`
-	Path        string                    `json:"path"`
-	Triggers    *[]string                 `json:"triggers,omitempty"`
+
+	// Path Its path in the repository.
+	Path string `json:"path"`
+
+	// Triggers Words that bring it into force.
+	Triggers *[]string `json:"triggers,omitempty"`
 }
 
-// MicroagentResponse defines model for MicroagentResponse.
+// MicroagentResponse A file with instructions for agents.
 type MicroagentResponse struct {
+	// CreatedAt When it was made.
 	CreatedAt time.Time `json:"created_at"`
-	Name      string    `json:"name"`
-	Path      string    `json:"path"`
+
+	// Name Its name.
+	Name string `json:"name"`
+
+	// Path Its path in the repository.
+	Path string `json:"path"`
 }
 
-// OwnerType defines model for OwnerType.
+// OwnerType Who owns a repository.
 type OwnerType string
 
-// POSTProviderModel defines model for POSTProviderModel.
+// POSTProviderModel Tokens of git providers.
 type POSTProviderModel struct {
-	McpConfig      nullable.Nullable[MCPConfig] `json:"mcp_config,omitempty"`
-	ProviderTokens *map[string]ProviderToken    `json:"provider_tokens,omitempty"`
+	// McpConfig MCP servers that the agent may use.
+	McpConfig nullable.Nullable[MCPConfig] `json:"mcp_config,omitempty"`
+
+	// ProviderTokens Token by git provider.
+	ProviderTokens *map[string]ProviderToken `json:"provider_tokens,omitempty"`
 }
 
-// POSTUploadFilesModel defines model for POSTUploadFilesModel.
-type POSTUploadFilesModel struct {
-	FileUrls     []string `json:"file_urls"`
-	SkippedFiles []string `json:"skipped_files"`
-}
-
-// ProviderToken defines model for ProviderToken.
+// ProviderToken A token of a git provider.
 type ProviderToken struct {
-	Host   nullable.Nullable[string] `json:"host,omitempty"`
-	Token  nullable.Nullable[string] `json:"token,omitempty"`
+	// Host Host of the provider, when it is not the usual one.
+	Host nullable.Nullable[string] `json:"host,omitempty"`
+
+	// Token The token itself. Never answered.
+	Token nullable.Nullable[string] `json:"token,omitempty"`
+
+	// UserID Whose token it is.
 	UserID nullable.Nullable[string] `json:"user_id,omitempty"`
 }
 
-// ProviderType defines model for ProviderType.
+// ProviderType A git provider.
 type ProviderType string
 
-// ProvidersSetModel defines model for ProvidersSetModel.
+// ProvidersSetModel What a conversation is started with. Other fields are ignored.
 type ProvidersSetModel struct {
+	// ProvidersSet Git providers that the user has a token for.
 	ProvidersSet nullable.Nullable[[]ProviderType] `json:"providers_set,omitempty"`
 }
 
-// Repository defines model for Repository.
+// Repository A repository at a git provider.
 type Repository struct {
-	FullName        string                       `json:"full_name"`
-	GitProvider     ProviderType                 `json:"git_provider"`
-	ID              string                       `json:"id"`
-	IsPublic        bool                         `json:"is_public"`
-	LinkHeader      nullable.Nullable[string]    `json:"link_header,omitempty"`
-	MainBranch      nullable.Nullable[string]    `json:"main_branch,omitempty"`
-	OwnerType       nullable.Nullable[OwnerType] `json:"owner_type,omitempty"`
-	PushedAt        nullable.Nullable[string]    `json:"pushed_at,omitempty"`
-	StargazersCount nullable.Nullable[int]       `json:"stargazers_count,omitempty"`
+	// FullName Its name, written owner/name.
+	FullName string `json:"full_name"`
+
+	// GitProvider A git provider.
+	GitProvider ProviderType `json:"git_provider"`
+
+	// ID Its id there.
+	ID string `json:"id"`
+
+	// IsPublic Whether everyone may read it.
+	IsPublic bool `json:"is_public"`
+
+	// LinkHeader Where the provider has the next page.
+	LinkHeader nullable.Nullable[string] `json:"link_header,omitempty"`
+
+	// MainBranch Its main branch.
+	MainBranch nullable.Nullable[string] `json:"main_branch,omitempty"`
+
+	// OwnerType Who owns it.
+	OwnerType nullable.Nullable[OwnerType] `json:"owner_type,omitempty"`
+
+	// PushedAt When it was last pushed to.
+	PushedAt nullable.Nullable[string] `json:"pushed_at,omitempty"`
+
+	// StargazersCount How many like it.
+	StargazersCount nullable.Nullable[int] `json:"stargazers_count,omitempty"`
 }
 
-// RuntimeStatus defines model for RuntimeStatus.
+// RuntimeStatus State of the runtime in which an agent works.
 type RuntimeStatus string
 
-// Settings defines model for Settings.
+// ServerInfo How long the server has run, and what it uses.
+type ServerInfo struct {
+	// IdleTime Seconds since the last other request.
+	IdleTime float64 `json:"idle_time"`
+
+	// Resources What the process and the disk have in use. What the system does not tell is 0.
+	Resources struct {
+		// CPUPercent Share of one processor.
+		CPUPercent float64 `json:"cpu_percent"`
+
+		// Disk Of the root disk.
+		Disk struct {
+			// Free Bytes.
+			Free int `json:"free"`
+
+			// Percent Share in use.
+			Percent float64 `json:"percent"`
+
+			// Total Bytes.
+			Total int `json:"total"`
+
+			// Used Bytes.
+			Used int `json:"used"`
+		} `json:"disk"`
+
+		// Io Of the process since it was started.
+		Io struct {
+			// ReadBytes Bytes.
+			ReadBytes int `json:"read_bytes"`
+
+			// WriteBytes Bytes.
+			WriteBytes int `json:"write_bytes"`
+		} `json:"io"`
+
+		// Memory Of the process.
+		Memory struct {
+			// Percent Share of the machine's memory.
+			Percent float64 `json:"percent"`
+
+			// Rss Bytes in memory.
+			Rss int `json:"rss"`
+
+			// Vms Bytes of address space.
+			Vms int `json:"vms"`
+		} `json:"memory"`
+	} `json:"resources"`
+
+	// Uptime Seconds since it was started.
+	Uptime float64 `json:"uptime"`
+}
+
+// Settings Settings to store. Store Settings says what an absent field does.
 type Settings struct {
-	Agent                               nullable.Nullable[string]    `json:"agent,omitempty"`
-	ConfirmationMode                    nullable.Nullable[bool]      `json:"confirmation_mode,omitempty"`
-	Email                               nullable.Nullable[string]    `json:"email,omitempty"`
-	EmailVerified                       nullable.Nullable[bool]      `json:"email_verified,omitempty"`
-	EnableDefaultCondenser              *bool                        `json:"enable_default_condenser,omitempty"`
-	EnableProactiveConversationStarters *bool                        `json:"enable_proactive_conversation_starters,omitempty"`
-	EnableSolvabilityAnalysis           *bool                        `json:"enable_solvability_analysis,omitempty"`
-	EnableSoundNotifications            *bool                        `json:"enable_sound_notifications,omitempty"`
-	GitUserEmail                        nullable.Nullable[string]    `json:"git_user_email,omitempty"`
-	GitUserName                         nullable.Nullable[string]    `json:"git_user_name,omitempty"`
-	Language                            nullable.Nullable[string]    `json:"language,omitempty"`
-	LlmAPIKey                           nullable.Nullable[string]    `json:"llm_api_key,omitempty"`
-	LlmBaseURL                          nullable.Nullable[string]    `json:"llm_base_url,omitempty"`
-	LlmModel                            nullable.Nullable[string]    `json:"llm_model,omitempty"`
-	MaxBudgetPerTask                    nullable.Nullable[float64]   `json:"max_budget_per_task,omitempty"`
-	MaxIterations                       nullable.Nullable[int]       `json:"max_iterations,omitempty"`
-	McpConfig                           nullable.Nullable[MCPConfig] `json:"mcp_config,omitempty"`
-	RemoteRuntimeResourceFactor         nullable.Nullable[int]       `json:"remote_runtime_resource_factor,omitempty"`
-	SandboxAPIKey                       nullable.Nullable[string]    `json:"sandbox_api_key,omitempty"`
-	SandboxBaseContainerImage           nullable.Nullable[string]    `json:"sandbox_base_container_image,omitempty"`
-	SandboxRuntimeContainerImage        nullable.Nullable[string]    `json:"sandbox_runtime_container_image,omitempty"`
-	SearchAPIKey                        nullable.Nullable[string]    `json:"search_api_key,omitempty"`
-	SecretsStore                        *UserSecretsInput            `json:"secrets_store,omitempty"`
-	SecurityAnalyzer                    nullable.Nullable[string]    `json:"security_analyzer,omitempty"`
-	UserConsentsToAnalytics             nullable.Nullable[bool]      `json:"user_consents_to_analytics,omitempty"`
+	// Agent Name of the agent. List Agents has those there are.
+	Agent nullable.Nullable[string] `json:"agent,omitempty"`
+
+	// ConfirmationMode Ask before the agent acts.
+	ConfirmationMode nullable.Nullable[bool] `json:"confirmation_mode,omitempty"`
+
+	// Email Address of the user.
+	Email nullable.Nullable[string] `json:"email,omitempty"`
+
+	// EmailVerified Whether the address is known to be the user's.
+	EmailVerified nullable.Nullable[bool] `json:"email_verified,omitempty"`
+
+	// EnableDefaultCondenser Let long conversations be summarised for the model.
+	EnableDefaultCondenser *bool `json:"enable_default_condenser,omitempty"`
+
+	// EnableProactiveConversationStarters Let the agent propose conversations.
+	EnableProactiveConversationStarters *bool `json:"enable_proactive_conversation_starters,omitempty"`
+
+	// EnableSolvabilityAnalysis Let issues be rated before work on them.
+	EnableSolvabilityAnalysis *bool `json:"enable_solvability_analysis,omitempty"`
+
+	// EnableSoundNotifications Let the web UI play a sound.
+	EnableSoundNotifications *bool `json:"enable_sound_notifications,omitempty"`
+
+	// GitUserEmail Address for commits.
+	GitUserEmail nullable.Nullable[string] `json:"git_user_email,omitempty"`
+
+	// GitUserName Name for commits.
+	GitUserName nullable.Nullable[string] `json:"git_user_name,omitempty"`
+
+	// Language Language of the web UI, such as en.
+	Language nullable.Nullable[string] `json:"language,omitempty"`
+
+	// LlmAPIKey Key for the model. Never answered.
+	LlmAPIKey nullable.Nullable[string] `json:"llm_api_key,omitempty"`
+
+	// LlmBaseURL Address of the model. That of its provider when null.
+	LlmBaseURL nullable.Nullable[string] `json:"llm_base_url,omitempty"`
+
+	// LlmModel Model, as provider/model.
+	LlmModel nullable.Nullable[string] `json:"llm_model,omitempty"`
+
+	// MaxBudgetPerTask Most a task may cost, in dollars.
+	MaxBudgetPerTask nullable.Nullable[float64] `json:"max_budget_per_task,omitempty"`
+
+	// MaxIterations Most steps of the agent for one message.
+	MaxIterations nullable.Nullable[int] `json:"max_iterations,omitempty"`
+
+	// McpConfig MCP servers that the agent may use.
+	McpConfig nullable.Nullable[MCPConfig] `json:"mcp_config,omitempty"`
+
+	// RemoteRuntimeResourceFactor Size of a remote runtime.
+	RemoteRuntimeResourceFactor nullable.Nullable[int] `json:"remote_runtime_resource_factor,omitempty"`
+
+	// SandboxAPIKey Key for a remote runtime. Never answered.
+	SandboxAPIKey nullable.Nullable[string] `json:"sandbox_api_key,omitempty"`
+
+	// SandboxBaseContainerImage Image that the runtime is built from.
+	SandboxBaseContainerImage nullable.Nullable[string] `json:"sandbox_base_container_image,omitempty"`
+
+	// SandboxRuntimeContainerImage Image of the runtime.
+	SandboxRuntimeContainerImage nullable.Nullable[string] `json:"sandbox_runtime_container_image,omitempty"`
+
+	// SearchAPIKey Key for web search. Never answered.
+	SearchAPIKey nullable.Nullable[string] `json:"search_api_key,omitempty"`
+
+	// SecretsStore Tokens and secrets within settings to store. They have operations of their own.
+	SecretsStore *UserSecretsInput `json:"secrets_store,omitempty"`
+
+	// SecurityAnalyzer Name of the security analyzer.
+	SecurityAnalyzer nullable.Nullable[string] `json:"security_analyzer,omitempty"`
+
+	// UserConsentsToAnalytics Whether the web UI may report its use. Null means not asked yet, and it asks.
+	UserConsentsToAnalytics nullable.Nullable[bool] `json:"user_consents_to_analytics,omitempty"`
 }
 
-// SuggestedTask defines model for SuggestedTask.
+// SkippedFile A file that was not stored.
+type SkippedFile struct {
+	// Name Its name as it was sent.
+	Name string `json:"name"`
+
+	// Reason Why it was not stored.
+	Reason string `json:"reason"`
+}
+
+// SuggestedTask Something at a git provider that an agent could work on.
 type SuggestedTask struct {
+	// GitProvider A git provider.
 	GitProvider ProviderType `json:"git_provider"`
-	IssueNumber int          `json:"issue_number"`
-	Repo        string       `json:"repo"`
-	TaskType    TaskType     `json:"task_type"`
-	Title       string       `json:"title"`
-}
 
-// TaskType defines model for TaskType.
-type TaskType string
+	// IssueNumber Number of the issue or pull request.
+	IssueNumber int `json:"issue_number"`
 
-// UpdateConversationRequest defines model for UpdateConversationRequest.
-type UpdateConversationRequest struct {
+	// Repo Repository, written owner/name.
+	Repo string `json:"repo"`
+
+	// TaskType What there is to do.
+	TaskType TaskType `json:"task_type"`
+
+	// Title Its title.
 	Title string `json:"title"`
 }
 
-// User defines model for User.
-type User struct {
-	AvatarURL string                    `json:"avatar_url"`
-	Company   nullable.Nullable[string] `json:"company,omitempty"`
-	Email     nullable.Nullable[string] `json:"email,omitempty"`
-	ID        string                    `json:"id"`
-	Login     string                    `json:"login"`
-	Name      nullable.Nullable[string] `json:"name,omitempty"`
+// TaskType What there is to do.
+type TaskType string
+
+// Trajectory A conversation from its beginning.
+type Trajectory struct {
+	// Trajectory In the order of their ids.
+	Trajectory []Event `json:"trajectory"`
 }
 
-// UserSecretsInput defines model for UserSecrets-Input.
+// UpdateConversationRequest A new title.
+type UpdateConversationRequest struct {
+	// Title The title, from 1 to 200 characters.
+	Title string `json:"title"`
+}
+
+// UploadedFiles What became of each uploaded file.
+type UploadedFiles struct {
+	// SkippedFiles Files that were not stored.
+	SkippedFiles []SkippedFile `json:"skipped_files"`
+
+	// UploadedFiles Absolute paths of the stored files.
+	UploadedFiles []string `json:"uploaded_files"`
+}
+
+// User A user of a git provider.
+type User struct {
+	// AvatarURL Address of a picture.
+	AvatarURL string `json:"avatar_url"`
+
+	// Company Where the user works.
+	Company nullable.Nullable[string] `json:"company,omitempty"`
+
+	// Email Mail address.
+	Email nullable.Nullable[string] `json:"email,omitempty"`
+
+	// ID Id there.
+	ID string `json:"id"`
+
+	// Login Name there.
+	Login string `json:"login"`
+
+	// Name Name in full.
+	Name nullable.Nullable[string] `json:"name,omitempty"`
+}
+
+// UserSecretsInput Tokens and secrets within settings to store. They have operations of their own.
 type UserSecretsInput struct {
-	CustomSecrets  *map[string]string `json:"custom_secrets,omitempty"`
+	// CustomSecrets Secret by name.
+	CustomSecrets *map[string]string `json:"custom_secrets,omitempty"`
+
+	// ProviderTokens Token by git provider.
 	ProviderTokens *map[string]string `json:"provider_tokens,omitempty"`
 }
 
-// UserSecretsOutput defines model for UserSecrets-Output.
+// UserSecretsOutput Tokens and secrets within settings that are read, without values.
 type UserSecretsOutput struct {
-	CustomSecrets  *map[string]string                                                           `json:"custom_secrets,omitempty"`
+	// CustomSecrets Secret by name.
+	CustomSecrets *map[string]string `json:"custom_secrets,omitempty"`
+
+	// ProviderTokens Token by git provider.
 	ProviderTokens *map[string]map[string]UserSecretsOutput_ProviderTokens_AdditionalProperties `json:"provider_tokens,omitempty"`
 }
 
@@ -519,11 +1096,22 @@ type UserSecretsOutput_ProviderTokens_AdditionalProperties struct {
 	union json.RawMessage
 }
 
-// ValidationError defines model for ValidationError.
+// ValidationError One mistake in a request.
 type ValidationError struct {
-	Loc  []ValidationError_Loc_Item `json:"loc"`
-	Msg  string                     `json:"msg"`
-	Type string                     `json:"type"`
+	// Ctx What the message is made from.
+	Ctx *map[string]interface{} `json:"ctx,omitempty"`
+
+	// Input What was sent there.
+	Input interface{} `json:"input,omitempty"`
+
+	// Loc Where it is: path, query, header or body, then names of fields and places in lists.
+	Loc []ValidationError_Loc_Item `json:"loc"`
+
+	// Msg What is wrong.
+	Msg string `json:"msg"`
+
+	// Type Its kind, such as missing, int_parsing or json_invalid.
+	Type string `json:"type"`
 }
 
 // ValidationErrorLoc0 defines model for ValidationError.Loc.0.
@@ -537,12 +1125,79 @@ type ValidationError_Loc_Item struct {
 	union json.RawMessage
 }
 
+// BadBody Most refusals. The reason is a text; that of a 422 is a list, see HTTPValidationError.
+type BadBody = ErrorDetail
+
+// BodyTooLarge A refusal that only openhands-local makes. Both fields have the same text.
+type BodyTooLarge = ErrorMessage
+
+// ConversationNotFound Most refusals. The reason is a text; that of a 422 is a list, see HTTPValidationError.
+type ConversationNotFound = ErrorDetail
+
+// DiskFull A refusal that only openhands-local makes. Both fields have the same text.
+type DiskFull = ErrorMessage
+
+// Forbidden A refusal that only openhands-local makes. Both fields have the same text.
+type Forbidden = ErrorMessage
+
+// NoProviderToken defines model for NoProviderToken.
+type NoProviderToken struct {
+	union json.RawMessage
+}
+
+// NoProviderToken1 defines model for NoProviderToken.1.
+type NoProviderToken1 = string
+
+// NotImplemented A refusal that only openhands-local makes. Both fields have the same text.
+type NotImplemented = ErrorMessage
+
+// OutsideWorkspace defines model for OutsideWorkspace.
+type OutsideWorkspace struct {
+	union json.RawMessage
+}
+
+// SecretNotFound A refusal of some older operations.
+type SecretNotFound = ErrorText
+
+// SecretRefused defines model for SecretRefused.
+type SecretRefused struct {
+	union json.RawMessage
+}
+
+// TooManyRequests A text that says what was done, or why it was not.
+type TooManyRequests = MessageAnswer
+
+// Unauthorized Most refusals. The reason is a text; that of a 422 is a list, see HTTPValidationError.
+type Unauthorized = ErrorDetail
+
+// WorkspaceNotFound defines model for WorkspaceNotFound.
+type WorkspaceNotFound struct {
+	union json.RawMessage
+}
+
+// StoreProviderTokens401JSONResponseBody defines parameters for StoreProviderTokens.
+type StoreProviderTokens401JSONResponseBody struct {
+	union json.RawMessage
+}
+
 // SearchConversationsParams defines parameters for SearchConversations.
 type SearchConversationsParams struct {
-	PageID              *string              `form:"page_id,omitempty" json:"page_id,omitempty"`
-	Limit               *int                 `form:"limit,omitempty" json:"limit,omitempty"`
-	SelectedRepository  *string              `form:"selected_repository,omitempty" json:"selected_repository,omitempty"`
+	// PageID The next_page_id of the answer before. The first page when absent.
+	PageID *string `form:"page_id,omitempty" json:"page_id,omitempty"`
+
+	// Limit Most conversations of a page.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// SelectedRepository Only conversations on this repository, written owner/name.
+	SelectedRepository *string `form:"selected_repository,omitempty" json:"selected_repository,omitempty"`
+
+	// ConversationTrigger Only conversations made from here.
 	ConversationTrigger *ConversationTrigger `form:"conversation_trigger,omitempty" json:"conversation_trigger,omitempty"`
+}
+
+// NewConversation400JSONResponseBody defines parameters for NewConversation.
+type NewConversation400JSONResponseBody struct {
+	union json.RawMessage
 }
 
 // SearchEventsJSONBody defines parameters for SearchEvents.
@@ -550,64 +1205,161 @@ type SearchEventsJSONBody = EventFilter
 
 // SearchEventsParams defines parameters for SearchEvents.
 type SearchEventsParams struct {
-	StartID *int  `form:"start_id,omitempty" json:"start_id,omitempty"`
-	EndID   *int  `form:"end_id,omitempty" json:"end_id,omitempty"`
+	// StartID First id of the range, also with reverse. Negative means from the beginning.
+	StartID *int `form:"start_id,omitempty" json:"start_id,omitempty"`
+
+	// EndID Last id of the range. To the end when absent.
+	EndID *int `form:"end_id,omitempty" json:"end_id,omitempty"`
+
+	// Reverse Newest first.
 	Reverse *bool `form:"reverse,omitempty" json:"reverse,omitempty"`
-	Limit   *int  `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Limit Most events to answer, from 0 to 100.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// GitChanges200JSONResponseBody_Item defines parameters for GitChanges.
+type GitChanges200JSONResponseBody_Item struct {
+	// Path Path below the workspace.
+	Path *string `json:"path,omitempty"`
+
+	// Status M modified, A added or D deleted.
+	Status               *string           `json:"status,omitempty"`
+	AdditionalProperties map[string]string `json:"-"`
 }
 
 // GitDiffParams defines parameters for GitDiff.
 type GitDiffParams struct {
+	// Path File to compare, below the workspace or absolute.
 	Path string `form:"path" json:"path"`
+}
+
+// GitDiff200JSONResponseBody defines parameters for GitDiff.
+type GitDiff200JSONResponseBody struct {
+	// Modified The text now. Empty when the file was deleted.
+	Modified *string `json:"modified,omitempty"`
+
+	// Original The text before. Empty when the file is new.
+	Original             *string                `json:"original,omitempty"`
+	AdditionalProperties map[string]interface{} `json:"-"`
 }
 
 // ListFilesParams defines parameters for ListFiles.
 type ListFilesParams struct {
+	// Path Folder to list, below the workspace or absolute. The workspace itself when absent.
 	Path *string `form:"path,omitempty" json:"path,omitempty"`
+}
+
+// GetMicroagents404JSONResponseBody defines parameters for GetMicroagents.
+type GetMicroagents404JSONResponseBody struct {
+	union json.RawMessage
 }
 
 // GetPromptParams defines parameters for GetPrompt.
 type GetPromptParams struct {
+	// EventID Id of the event.
 	EventID int `form:"event_id" json:"event_id"`
 }
 
 // SelectFileParams defines parameters for SelectFile.
 type SelectFileParams struct {
+	// File File to read, below the workspace or absolute.
 	File string `form:"file" json:"file"`
 }
 
+// GetConfig200JSONResponseBody defines parameters for GetConfig.
+type GetConfig200JSONResponseBody struct {
+	// APPMODE Always "oss".
+	APPMODE string `json:"APP_MODE"`
+
+	// FEATUREFLAGS Which parts the web UI shows.
+	FEATUREFLAGS map[string]bool `json:"FEATURE_FLAGS"`
+
+	// GITHUBCLIENTID For signing in with GitHub. Empty here.
+	GITHUBCLIENTID *string `json:"GITHUB_CLIENT_ID,omitempty"`
+
+	// POSTHOGCLIENTKEY Where the web UI would report its use to. Empty here, and it reports nothing.
+	POSTHOGCLIENTKEY     *string                `json:"POSTHOG_CLIENT_KEY,omitempty"`
+	AdditionalProperties map[string]interface{} `json:"-"`
+}
+
+// GetUser401JSONResponseBody1 defines parameters for GetUser.
+type GetUser401JSONResponseBody1 = string
+
 // GetUserInstallationsParams defines parameters for GetUserInstallations.
 type GetUserInstallationsParams struct {
+	// Provider Git provider to ask.
 	Provider ProviderType `form:"provider" json:"provider"`
 }
 
+// GetUserInstallations401JSONResponseBody1 defines parameters for GetUserInstallations.
+type GetUserInstallations401JSONResponseBody1 = string
+
 // GetUserRepositoriesParams defines parameters for GetUserRepositories.
 type GetUserRepositoriesParams struct {
-	Sort             *string       `form:"sort,omitempty" json:"sort,omitempty"`
+	// Sort What to order by, in the provider's words.
+	Sort *string `form:"sort,omitempty" json:"sort,omitempty"`
+
+	// SelectedProvider Git provider to ask. All that have a token when absent.
 	SelectedProvider *ProviderType `form:"selected_provider,omitempty" json:"selected_provider,omitempty"`
-	Page             *int          `form:"page,omitempty" json:"page,omitempty"`
-	PerPage          *int          `form:"per_page,omitempty" json:"per_page,omitempty"`
-	InstallationID   *string       `form:"installation_id,omitempty" json:"installation_id,omitempty"`
+
+	// Page Page to answer, from 1.
+	Page *int `form:"page,omitempty" json:"page,omitempty"`
+
+	// PerPage Most repositories of a page.
+	PerPage *int `form:"per_page,omitempty" json:"per_page,omitempty"`
+
+	// InstallationID Only repositories of this installation.
+	InstallationID *string `form:"installation_id,omitempty" json:"installation_id,omitempty"`
 }
+
+// GetUserRepositories401JSONResponseBody1 defines parameters for GetUserRepositories.
+type GetUserRepositories401JSONResponseBody1 = string
 
 // GetRepositoryBranchesParams defines parameters for GetRepositoryBranches.
 type GetRepositoryBranchesParams struct {
+	// Repository Repository, written owner/name.
 	Repository string `form:"repository" json:"repository"`
 }
 
+// GetRepositoryBranches401JSONResponseBody1 defines parameters for GetRepositoryBranches.
+type GetRepositoryBranches401JSONResponseBody1 = string
+
+// GetRepositoryMicroagents401JSONResponseBody1 defines parameters for GetRepositoryMicroagents.
+type GetRepositoryMicroagents401JSONResponseBody1 = string
+
 // GetRepositoryMicroagentContentParams defines parameters for GetRepositoryMicroagentContent.
 type GetRepositoryMicroagentContentParams struct {
+	// FilePath Path of the file in the repository.
 	FilePath string `form:"file_path" json:"file_path"`
 }
 
+// GetRepositoryMicroagentContent401JSONResponseBody1 defines parameters for GetRepositoryMicroagentContent.
+type GetRepositoryMicroagentContent401JSONResponseBody1 = string
+
 // SearchRepositoriesParams defines parameters for SearchRepositories.
 type SearchRepositoriesParams struct {
-	Query            string        `form:"query" json:"query"`
-	PerPage          *int          `form:"per_page,omitempty" json:"per_page,omitempty"`
-	Sort             *string       `form:"sort,omitempty" json:"sort,omitempty"`
-	Order            *string       `form:"order,omitempty" json:"order,omitempty"`
+	// Query Text to look for.
+	Query string `form:"query" json:"query"`
+
+	// PerPage Most repositories of a page.
+	PerPage *int `form:"per_page,omitempty" json:"per_page,omitempty"`
+
+	// Sort What to order by, in the provider's words.
+	Sort *string `form:"sort,omitempty" json:"sort,omitempty"`
+
+	// Order Either asc or desc.
+	Order *string `form:"order,omitempty" json:"order,omitempty"`
+
+	// SelectedProvider Git provider to ask. All that have a token when absent.
 	SelectedProvider *ProviderType `form:"selected_provider,omitempty" json:"selected_provider,omitempty"`
 }
+
+// SearchRepositories401JSONResponseBody1 defines parameters for SearchRepositories.
+type SearchRepositories401JSONResponseBody1 = string
+
+// GetSuggestedTasks401JSONResponseBody1 defines parameters for GetSuggestedTasks.
+type GetSuggestedTasks401JSONResponseBody1 = string
 
 // StoreProviderTokensJSONRequestBody defines body for StoreProviderTokens for application/json ContentType.
 type StoreProviderTokensJSONRequestBody = POSTProviderModel
@@ -621,8 +1373,17 @@ type UpdateConversationJSONRequestBody = UpdateConversationRequest
 // SearchEventsJSONRequestBody defines body for SearchEvents for application/json ContentType.
 type SearchEventsJSONRequestBody = SearchEventsJSONBody
 
+// AddEventJSONRequestBody defines body for AddEvent for application/json ContentType.
+type AddEventJSONRequestBody = AddEventRequest
+
+// AddExperimentConfigForConversationJSONRequestBody defines body for AddExperimentConfigForConversation for application/json ContentType.
+type AddExperimentConfigForConversationJSONRequestBody = ExperimentConfig
+
 // StartConversationJSONRequestBody defines body for StartConversation for application/json ContentType.
 type StartConversationJSONRequestBody = ProvidersSetModel
+
+// SubmitFeedbackJSONRequestBody defines body for SubmitFeedback for application/json ContentType.
+type SubmitFeedbackJSONRequestBody = FeedbackRequest
 
 // UploadFilesMultipartRequestBody defines body for UploadFiles for multipart/form-data ContentType.
 type UploadFilesMultipartRequestBody = BodyUploadFilesAPIConversationsConversationIDUploadFilesPost
@@ -635,6 +1396,862 @@ type UpdateCustomSecretJSONRequestBody = CustomSecretWithoutValueModel
 
 // StoreSettingsJSONRequestBody defines body for StoreSettings for application/json ContentType.
 type StoreSettingsJSONRequestBody = Settings
+
+// Getter for additional properties for AddEventRequest. Returns the specified
+// element and whether it was found
+func (a AddEventRequest) Get(fieldName string) (value interface{}, found bool) {
+	if a.AdditionalProperties != nil {
+		value, found = a.AdditionalProperties[fieldName]
+	}
+	return
+}
+
+// Setter for additional properties for AddEventRequest
+func (a *AddEventRequest) Set(fieldName string, value interface{}) {
+	if a.AdditionalProperties == nil {
+		a.AdditionalProperties = make(map[string]interface{})
+	}
+	a.AdditionalProperties[fieldName] = value
+}
+
+// Override default JSON handling for AddEventRequest to handle AdditionalProperties
+func (a *AddEventRequest) UnmarshalJSON(b []byte) error {
+	object := make(map[string]json.RawMessage)
+	err := json.Unmarshal(b, &object)
+	if err != nil {
+		return err
+	}
+
+	if raw, found := object["action"]; found {
+		err = json.Unmarshal(raw, &a.Action)
+		if err != nil {
+			return fmt.Errorf("error reading 'action': %w", err)
+		}
+		delete(object, "action")
+	}
+
+	if raw, found := object["args"]; found {
+		err = json.Unmarshal(raw, &a.Args)
+		if err != nil {
+			return fmt.Errorf("error reading 'args': %w", err)
+		}
+		delete(object, "args")
+	}
+
+	if raw, found := object["cause"]; found {
+		err = json.Unmarshal(raw, &a.Cause)
+		if err != nil {
+			return fmt.Errorf("error reading 'cause': %w", err)
+		}
+		delete(object, "cause")
+	}
+
+	if raw, found := object["content"]; found {
+		err = json.Unmarshal(raw, &a.Content)
+		if err != nil {
+			return fmt.Errorf("error reading 'content': %w", err)
+		}
+		delete(object, "content")
+	}
+
+	if raw, found := object["extras"]; found {
+		err = json.Unmarshal(raw, &a.Extras)
+		if err != nil {
+			return fmt.Errorf("error reading 'extras': %w", err)
+		}
+		delete(object, "extras")
+	}
+
+	if raw, found := object["id"]; found {
+		err = json.Unmarshal(raw, &a.ID)
+		if err != nil {
+			return fmt.Errorf("error reading 'id': %w", err)
+		}
+		delete(object, "id")
+	}
+
+	if raw, found := object["llm_metrics"]; found {
+		err = json.Unmarshal(raw, &a.LlmMetrics)
+		if err != nil {
+			return fmt.Errorf("error reading 'llm_metrics': %w", err)
+		}
+		delete(object, "llm_metrics")
+	}
+
+	if raw, found := object["observation"]; found {
+		err = json.Unmarshal(raw, &a.Observation)
+		if err != nil {
+			return fmt.Errorf("error reading 'observation': %w", err)
+		}
+		delete(object, "observation")
+	}
+
+	if raw, found := object["source"]; found {
+		err = json.Unmarshal(raw, &a.Source)
+		if err != nil {
+			return fmt.Errorf("error reading 'source': %w", err)
+		}
+		delete(object, "source")
+	}
+
+	if raw, found := object["timeout"]; found {
+		err = json.Unmarshal(raw, &a.Timeout)
+		if err != nil {
+			return fmt.Errorf("error reading 'timeout': %w", err)
+		}
+		delete(object, "timeout")
+	}
+
+	if raw, found := object["timestamp"]; found {
+		err = json.Unmarshal(raw, &a.Timestamp)
+		if err != nil {
+			return fmt.Errorf("error reading 'timestamp': %w", err)
+		}
+		delete(object, "timestamp")
+	}
+
+	if raw, found := object["tool_call_metadata"]; found {
+		err = json.Unmarshal(raw, &a.ToolCallMetadata)
+		if err != nil {
+			return fmt.Errorf("error reading 'tool_call_metadata': %w", err)
+		}
+		delete(object, "tool_call_metadata")
+	}
+
+	if len(object) != 0 {
+		a.AdditionalProperties = make(map[string]interface{})
+		for fieldName, fieldBuf := range object {
+			var fieldVal interface{}
+			err := json.Unmarshal(fieldBuf, &fieldVal)
+			if err != nil {
+				return fmt.Errorf("error unmarshaling field %s: %w", fieldName, err)
+			}
+			a.AdditionalProperties[fieldName] = fieldVal
+		}
+	}
+	return nil
+}
+
+// Override default JSON handling for AddEventRequest to handle AdditionalProperties
+func (a AddEventRequest) MarshalJSON() ([]byte, error) {
+	var err error
+	object := make(map[string]json.RawMessage)
+
+	if a.Action != nil {
+		object["action"], err = json.Marshal(a.Action)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'action': %w", err)
+		}
+	}
+
+	if a.Args != nil {
+		object["args"], err = json.Marshal(a.Args)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'args': %w", err)
+		}
+	}
+
+	if a.Cause != nil {
+		object["cause"], err = json.Marshal(a.Cause)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'cause': %w", err)
+		}
+	}
+
+	object["content"], err = json.Marshal(a.Content)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'content': %w", err)
+	}
+
+	if a.Extras != nil {
+		object["extras"], err = json.Marshal(a.Extras)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'extras': %w", err)
+		}
+	}
+
+	if a.ID != nil {
+		object["id"], err = json.Marshal(a.ID)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'id': %w", err)
+		}
+	}
+
+	if a.LlmMetrics != nil {
+		object["llm_metrics"], err = json.Marshal(a.LlmMetrics)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'llm_metrics': %w", err)
+		}
+	}
+
+	if a.Observation != nil {
+		object["observation"], err = json.Marshal(a.Observation)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'observation': %w", err)
+		}
+	}
+
+	if a.Source != nil {
+		object["source"], err = json.Marshal(a.Source)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'source': %w", err)
+		}
+	}
+
+	if a.Timeout != nil {
+		object["timeout"], err = json.Marshal(a.Timeout)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'timeout': %w", err)
+		}
+	}
+
+	object["timestamp"], err = json.Marshal(a.Timestamp)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'timestamp': %w", err)
+	}
+
+	if a.ToolCallMetadata != nil {
+		object["tool_call_metadata"], err = json.Marshal(a.ToolCallMetadata)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'tool_call_metadata': %w", err)
+		}
+	}
+
+	for fieldName, field := range a.AdditionalProperties {
+		object[fieldName], err = json.Marshal(field)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling '%s': %w", fieldName, err)
+		}
+	}
+	return json.Marshal(object)
+}
+
+// Getter for additional properties for Event. Returns the specified
+// element and whether it was found
+func (a Event) Get(fieldName string) (value interface{}, found bool) {
+	if a.AdditionalProperties != nil {
+		value, found = a.AdditionalProperties[fieldName]
+	}
+	return
+}
+
+// Setter for additional properties for Event
+func (a *Event) Set(fieldName string, value interface{}) {
+	if a.AdditionalProperties == nil {
+		a.AdditionalProperties = make(map[string]interface{})
+	}
+	a.AdditionalProperties[fieldName] = value
+}
+
+// Override default JSON handling for Event to handle AdditionalProperties
+func (a *Event) UnmarshalJSON(b []byte) error {
+	object := make(map[string]json.RawMessage)
+	err := json.Unmarshal(b, &object)
+	if err != nil {
+		return err
+	}
+
+	if raw, found := object["action"]; found {
+		err = json.Unmarshal(raw, &a.Action)
+		if err != nil {
+			return fmt.Errorf("error reading 'action': %w", err)
+		}
+		delete(object, "action")
+	}
+
+	if raw, found := object["args"]; found {
+		err = json.Unmarshal(raw, &a.Args)
+		if err != nil {
+			return fmt.Errorf("error reading 'args': %w", err)
+		}
+		delete(object, "args")
+	}
+
+	if raw, found := object["cause"]; found {
+		err = json.Unmarshal(raw, &a.Cause)
+		if err != nil {
+			return fmt.Errorf("error reading 'cause': %w", err)
+		}
+		delete(object, "cause")
+	}
+
+	if raw, found := object["content"]; found {
+		err = json.Unmarshal(raw, &a.Content)
+		if err != nil {
+			return fmt.Errorf("error reading 'content': %w", err)
+		}
+		delete(object, "content")
+	}
+
+	if raw, found := object["extras"]; found {
+		err = json.Unmarshal(raw, &a.Extras)
+		if err != nil {
+			return fmt.Errorf("error reading 'extras': %w", err)
+		}
+		delete(object, "extras")
+	}
+
+	if raw, found := object["id"]; found {
+		err = json.Unmarshal(raw, &a.ID)
+		if err != nil {
+			return fmt.Errorf("error reading 'id': %w", err)
+		}
+		delete(object, "id")
+	}
+
+	if raw, found := object["llm_metrics"]; found {
+		err = json.Unmarshal(raw, &a.LlmMetrics)
+		if err != nil {
+			return fmt.Errorf("error reading 'llm_metrics': %w", err)
+		}
+		delete(object, "llm_metrics")
+	}
+
+	if raw, found := object["message"]; found {
+		err = json.Unmarshal(raw, &a.Message)
+		if err != nil {
+			return fmt.Errorf("error reading 'message': %w", err)
+		}
+		delete(object, "message")
+	}
+
+	if raw, found := object["observation"]; found {
+		err = json.Unmarshal(raw, &a.Observation)
+		if err != nil {
+			return fmt.Errorf("error reading 'observation': %w", err)
+		}
+		delete(object, "observation")
+	}
+
+	if raw, found := object["source"]; found {
+		err = json.Unmarshal(raw, &a.Source)
+		if err != nil {
+			return fmt.Errorf("error reading 'source': %w", err)
+		}
+		delete(object, "source")
+	}
+
+	if raw, found := object["success"]; found {
+		err = json.Unmarshal(raw, &a.Success)
+		if err != nil {
+			return fmt.Errorf("error reading 'success': %w", err)
+		}
+		delete(object, "success")
+	}
+
+	if raw, found := object["timeout"]; found {
+		err = json.Unmarshal(raw, &a.Timeout)
+		if err != nil {
+			return fmt.Errorf("error reading 'timeout': %w", err)
+		}
+		delete(object, "timeout")
+	}
+
+	if raw, found := object["timestamp"]; found {
+		err = json.Unmarshal(raw, &a.Timestamp)
+		if err != nil {
+			return fmt.Errorf("error reading 'timestamp': %w", err)
+		}
+		delete(object, "timestamp")
+	}
+
+	if raw, found := object["tool_call_metadata"]; found {
+		err = json.Unmarshal(raw, &a.ToolCallMetadata)
+		if err != nil {
+			return fmt.Errorf("error reading 'tool_call_metadata': %w", err)
+		}
+		delete(object, "tool_call_metadata")
+	}
+
+	if len(object) != 0 {
+		a.AdditionalProperties = make(map[string]interface{})
+		for fieldName, fieldBuf := range object {
+			var fieldVal interface{}
+			err := json.Unmarshal(fieldBuf, &fieldVal)
+			if err != nil {
+				return fmt.Errorf("error unmarshaling field %s: %w", fieldName, err)
+			}
+			a.AdditionalProperties[fieldName] = fieldVal
+		}
+	}
+	return nil
+}
+
+// Override default JSON handling for Event to handle AdditionalProperties
+func (a Event) MarshalJSON() ([]byte, error) {
+	var err error
+	object := make(map[string]json.RawMessage)
+
+	if a.Action != nil {
+		object["action"], err = json.Marshal(a.Action)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'action': %w", err)
+		}
+	}
+
+	object["args"], err = json.Marshal(a.Args)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'args': %w", err)
+	}
+
+	object["cause"], err = json.Marshal(a.Cause)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'cause': %w", err)
+	}
+
+	object["content"], err = json.Marshal(a.Content)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'content': %w", err)
+	}
+
+	object["extras"], err = json.Marshal(a.Extras)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'extras': %w", err)
+	}
+
+	object["id"], err = json.Marshal(a.ID)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'id': %w", err)
+	}
+
+	object["llm_metrics"], err = json.Marshal(a.LlmMetrics)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'llm_metrics': %w", err)
+	}
+
+	object["message"], err = json.Marshal(a.Message)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'message': %w", err)
+	}
+
+	if a.Observation != nil {
+		object["observation"], err = json.Marshal(a.Observation)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'observation': %w", err)
+		}
+	}
+
+	object["source"], err = json.Marshal(a.Source)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'source': %w", err)
+	}
+
+	object["success"], err = json.Marshal(a.Success)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'success': %w", err)
+	}
+
+	object["timeout"], err = json.Marshal(a.Timeout)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'timeout': %w", err)
+	}
+
+	object["timestamp"], err = json.Marshal(a.Timestamp)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'timestamp': %w", err)
+	}
+
+	object["tool_call_metadata"], err = json.Marshal(a.ToolCallMetadata)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'tool_call_metadata': %w", err)
+	}
+
+	for fieldName, field := range a.AdditionalProperties {
+		object[fieldName], err = json.Marshal(field)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling '%s': %w", fieldName, err)
+		}
+	}
+	return json.Marshal(object)
+}
+
+// Getter for additional properties for FeedbackRequest. Returns the specified
+// element and whether it was found
+func (a FeedbackRequest) Get(fieldName string) (value interface{}, found bool) {
+	if a.AdditionalProperties != nil {
+		value, found = a.AdditionalProperties[fieldName]
+	}
+	return
+}
+
+// Setter for additional properties for FeedbackRequest
+func (a *FeedbackRequest) Set(fieldName string, value interface{}) {
+	if a.AdditionalProperties == nil {
+		a.AdditionalProperties = make(map[string]interface{})
+	}
+	a.AdditionalProperties[fieldName] = value
+}
+
+// Override default JSON handling for FeedbackRequest to handle AdditionalProperties
+func (a *FeedbackRequest) UnmarshalJSON(b []byte) error {
+	object := make(map[string]json.RawMessage)
+	err := json.Unmarshal(b, &object)
+	if err != nil {
+		return err
+	}
+
+	if raw, found := object["email"]; found {
+		err = json.Unmarshal(raw, &a.Email)
+		if err != nil {
+			return fmt.Errorf("error reading 'email': %w", err)
+		}
+		delete(object, "email")
+	}
+
+	if raw, found := object["permissions"]; found {
+		err = json.Unmarshal(raw, &a.Permissions)
+		if err != nil {
+			return fmt.Errorf("error reading 'permissions': %w", err)
+		}
+		delete(object, "permissions")
+	}
+
+	if raw, found := object["polarity"]; found {
+		err = json.Unmarshal(raw, &a.Polarity)
+		if err != nil {
+			return fmt.Errorf("error reading 'polarity': %w", err)
+		}
+		delete(object, "polarity")
+	}
+
+	if raw, found := object["version"]; found {
+		err = json.Unmarshal(raw, &a.Version)
+		if err != nil {
+			return fmt.Errorf("error reading 'version': %w", err)
+		}
+		delete(object, "version")
+	}
+
+	if len(object) != 0 {
+		a.AdditionalProperties = make(map[string]interface{})
+		for fieldName, fieldBuf := range object {
+			var fieldVal interface{}
+			err := json.Unmarshal(fieldBuf, &fieldVal)
+			if err != nil {
+				return fmt.Errorf("error unmarshaling field %s: %w", fieldName, err)
+			}
+			a.AdditionalProperties[fieldName] = fieldVal
+		}
+	}
+	return nil
+}
+
+// Override default JSON handling for FeedbackRequest to handle AdditionalProperties
+func (a FeedbackRequest) MarshalJSON() ([]byte, error) {
+	var err error
+	object := make(map[string]json.RawMessage)
+
+	if a.Email != nil {
+		object["email"], err = json.Marshal(a.Email)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'email': %w", err)
+		}
+	}
+
+	if a.Permissions != nil {
+		object["permissions"], err = json.Marshal(a.Permissions)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'permissions': %w", err)
+		}
+	}
+
+	object["polarity"], err = json.Marshal(a.Polarity)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'polarity': %w", err)
+	}
+
+	if a.Version != nil {
+		object["version"], err = json.Marshal(a.Version)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'version': %w", err)
+		}
+	}
+
+	for fieldName, field := range a.AdditionalProperties {
+		object[fieldName], err = json.Marshal(field)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling '%s': %w", fieldName, err)
+		}
+	}
+	return json.Marshal(object)
+}
+
+// Getter for additional properties for GitChanges200JSONResponseBody_Item. Returns the specified
+// element and whether it was found
+func (a GitChanges200JSONResponseBody_Item) Get(fieldName string) (value string, found bool) {
+	if a.AdditionalProperties != nil {
+		value, found = a.AdditionalProperties[fieldName]
+	}
+	return
+}
+
+// Setter for additional properties for GitChanges200JSONResponseBody_Item
+func (a *GitChanges200JSONResponseBody_Item) Set(fieldName string, value string) {
+	if a.AdditionalProperties == nil {
+		a.AdditionalProperties = make(map[string]string)
+	}
+	a.AdditionalProperties[fieldName] = value
+}
+
+// Override default JSON handling for GitChanges200JSONResponseBody_Item to handle AdditionalProperties
+func (a *GitChanges200JSONResponseBody_Item) UnmarshalJSON(b []byte) error {
+	object := make(map[string]json.RawMessage)
+	err := json.Unmarshal(b, &object)
+	if err != nil {
+		return err
+	}
+
+	if raw, found := object["path"]; found {
+		err = json.Unmarshal(raw, &a.Path)
+		if err != nil {
+			return fmt.Errorf("error reading 'path': %w", err)
+		}
+		delete(object, "path")
+	}
+
+	if raw, found := object["status"]; found {
+		err = json.Unmarshal(raw, &a.Status)
+		if err != nil {
+			return fmt.Errorf("error reading 'status': %w", err)
+		}
+		delete(object, "status")
+	}
+
+	if len(object) != 0 {
+		a.AdditionalProperties = make(map[string]string)
+		for fieldName, fieldBuf := range object {
+			var fieldVal string
+			err := json.Unmarshal(fieldBuf, &fieldVal)
+			if err != nil {
+				return fmt.Errorf("error unmarshaling field %s: %w", fieldName, err)
+			}
+			a.AdditionalProperties[fieldName] = fieldVal
+		}
+	}
+	return nil
+}
+
+// Override default JSON handling for GitChanges200JSONResponseBody_Item to handle AdditionalProperties
+func (a GitChanges200JSONResponseBody_Item) MarshalJSON() ([]byte, error) {
+	var err error
+	object := make(map[string]json.RawMessage)
+
+	if a.Path != nil {
+		object["path"], err = json.Marshal(a.Path)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'path': %w", err)
+		}
+	}
+
+	if a.Status != nil {
+		object["status"], err = json.Marshal(a.Status)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'status': %w", err)
+		}
+	}
+
+	for fieldName, field := range a.AdditionalProperties {
+		object[fieldName], err = json.Marshal(field)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling '%s': %w", fieldName, err)
+		}
+	}
+	return json.Marshal(object)
+}
+
+// Getter for additional properties for GitDiff200JSONResponseBody. Returns the specified
+// element and whether it was found
+func (a GitDiff200JSONResponseBody) Get(fieldName string) (value interface{}, found bool) {
+	if a.AdditionalProperties != nil {
+		value, found = a.AdditionalProperties[fieldName]
+	}
+	return
+}
+
+// Setter for additional properties for GitDiff200JSONResponseBody
+func (a *GitDiff200JSONResponseBody) Set(fieldName string, value interface{}) {
+	if a.AdditionalProperties == nil {
+		a.AdditionalProperties = make(map[string]interface{})
+	}
+	a.AdditionalProperties[fieldName] = value
+}
+
+// Override default JSON handling for GitDiff200JSONResponseBody to handle AdditionalProperties
+func (a *GitDiff200JSONResponseBody) UnmarshalJSON(b []byte) error {
+	object := make(map[string]json.RawMessage)
+	err := json.Unmarshal(b, &object)
+	if err != nil {
+		return err
+	}
+
+	if raw, found := object["modified"]; found {
+		err = json.Unmarshal(raw, &a.Modified)
+		if err != nil {
+			return fmt.Errorf("error reading 'modified': %w", err)
+		}
+		delete(object, "modified")
+	}
+
+	if raw, found := object["original"]; found {
+		err = json.Unmarshal(raw, &a.Original)
+		if err != nil {
+			return fmt.Errorf("error reading 'original': %w", err)
+		}
+		delete(object, "original")
+	}
+
+	if len(object) != 0 {
+		a.AdditionalProperties = make(map[string]interface{})
+		for fieldName, fieldBuf := range object {
+			var fieldVal interface{}
+			err := json.Unmarshal(fieldBuf, &fieldVal)
+			if err != nil {
+				return fmt.Errorf("error unmarshaling field %s: %w", fieldName, err)
+			}
+			a.AdditionalProperties[fieldName] = fieldVal
+		}
+	}
+	return nil
+}
+
+// Override default JSON handling for GitDiff200JSONResponseBody to handle AdditionalProperties
+func (a GitDiff200JSONResponseBody) MarshalJSON() ([]byte, error) {
+	var err error
+	object := make(map[string]json.RawMessage)
+
+	if a.Modified != nil {
+		object["modified"], err = json.Marshal(a.Modified)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'modified': %w", err)
+		}
+	}
+
+	if a.Original != nil {
+		object["original"], err = json.Marshal(a.Original)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'original': %w", err)
+		}
+	}
+
+	for fieldName, field := range a.AdditionalProperties {
+		object[fieldName], err = json.Marshal(field)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling '%s': %w", fieldName, err)
+		}
+	}
+	return json.Marshal(object)
+}
+
+// Getter for additional properties for GetConfig200JSONResponseBody. Returns the specified
+// element and whether it was found
+func (a GetConfig200JSONResponseBody) Get(fieldName string) (value interface{}, found bool) {
+	if a.AdditionalProperties != nil {
+		value, found = a.AdditionalProperties[fieldName]
+	}
+	return
+}
+
+// Setter for additional properties for GetConfig200JSONResponseBody
+func (a *GetConfig200JSONResponseBody) Set(fieldName string, value interface{}) {
+	if a.AdditionalProperties == nil {
+		a.AdditionalProperties = make(map[string]interface{})
+	}
+	a.AdditionalProperties[fieldName] = value
+}
+
+// Override default JSON handling for GetConfig200JSONResponseBody to handle AdditionalProperties
+func (a *GetConfig200JSONResponseBody) UnmarshalJSON(b []byte) error {
+	object := make(map[string]json.RawMessage)
+	err := json.Unmarshal(b, &object)
+	if err != nil {
+		return err
+	}
+
+	if raw, found := object["APP_MODE"]; found {
+		err = json.Unmarshal(raw, &a.APPMODE)
+		if err != nil {
+			return fmt.Errorf("error reading 'APP_MODE': %w", err)
+		}
+		delete(object, "APP_MODE")
+	}
+
+	if raw, found := object["FEATURE_FLAGS"]; found {
+		err = json.Unmarshal(raw, &a.FEATUREFLAGS)
+		if err != nil {
+			return fmt.Errorf("error reading 'FEATURE_FLAGS': %w", err)
+		}
+		delete(object, "FEATURE_FLAGS")
+	}
+
+	if raw, found := object["GITHUB_CLIENT_ID"]; found {
+		err = json.Unmarshal(raw, &a.GITHUBCLIENTID)
+		if err != nil {
+			return fmt.Errorf("error reading 'GITHUB_CLIENT_ID': %w", err)
+		}
+		delete(object, "GITHUB_CLIENT_ID")
+	}
+
+	if raw, found := object["POSTHOG_CLIENT_KEY"]; found {
+		err = json.Unmarshal(raw, &a.POSTHOGCLIENTKEY)
+		if err != nil {
+			return fmt.Errorf("error reading 'POSTHOG_CLIENT_KEY': %w", err)
+		}
+		delete(object, "POSTHOG_CLIENT_KEY")
+	}
+
+	if len(object) != 0 {
+		a.AdditionalProperties = make(map[string]interface{})
+		for fieldName, fieldBuf := range object {
+			var fieldVal interface{}
+			err := json.Unmarshal(fieldBuf, &fieldVal)
+			if err != nil {
+				return fmt.Errorf("error unmarshaling field %s: %w", fieldName, err)
+			}
+			a.AdditionalProperties[fieldName] = fieldVal
+		}
+	}
+	return nil
+}
+
+// Override default JSON handling for GetConfig200JSONResponseBody to handle AdditionalProperties
+func (a GetConfig200JSONResponseBody) MarshalJSON() ([]byte, error) {
+	var err error
+	object := make(map[string]json.RawMessage)
+
+	object["APP_MODE"], err = json.Marshal(a.APPMODE)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'APP_MODE': %w", err)
+	}
+
+	if a.FEATUREFLAGS != nil {
+		object["FEATURE_FLAGS"], err = json.Marshal(a.FEATUREFLAGS)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'FEATURE_FLAGS': %w", err)
+		}
+	}
+
+	if a.GITHUBCLIENTID != nil {
+		object["GITHUB_CLIENT_ID"], err = json.Marshal(a.GITHUBCLIENTID)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'GITHUB_CLIENT_ID': %w", err)
+		}
+	}
+
+	if a.POSTHOGCLIENTKEY != nil {
+		object["POSTHOG_CLIENT_KEY"], err = json.Marshal(a.POSTHOGCLIENTKEY)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'POSTHOG_CLIENT_KEY': %w", err)
+		}
+	}
+
+	for fieldName, field := range a.AdditionalProperties {
+		object[fieldName], err = json.Marshal(field)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling '%s': %w", fieldName, err)
+		}
+	}
+	return json.Marshal(object)
+}
 
 // AsUserSecretsOutputProviderTokens0 returns the union data inside the UserSecretsOutput_ProviderTokens_AdditionalProperties as a UserSecretsOutputProviderTokens0
 func (t UserSecretsOutput_ProviderTokens_AdditionalProperties) AsUserSecretsOutputProviderTokens0() (UserSecretsOutputProviderTokens0, error) {
@@ -760,6 +2377,440 @@ func (t *ValidationError_Loc_Item) UnmarshalJSON(b []byte) error {
 	return err
 }
 
+// AsErrorDetail returns the union data inside the NoProviderToken as a ErrorDetail
+func (t NoProviderToken) AsErrorDetail() (ErrorDetail, error) {
+	var body ErrorDetail
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromErrorDetail overwrites any union data inside the NoProviderToken as the provided ErrorDetail
+func (t *NoProviderToken) FromErrorDetail(v ErrorDetail) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeErrorDetail performs a merge with any union data inside the NoProviderToken, using the provided ErrorDetail
+func (t *NoProviderToken) MergeErrorDetail(v ErrorDetail) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsNoProviderToken1 returns the union data inside the NoProviderToken as a NoProviderToken1
+func (t NoProviderToken) AsNoProviderToken1() (NoProviderToken1, error) {
+	var body NoProviderToken1
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromNoProviderToken1 overwrites any union data inside the NoProviderToken as the provided NoProviderToken1
+func (t *NoProviderToken) FromNoProviderToken1(v NoProviderToken1) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeNoProviderToken1 performs a merge with any union data inside the NoProviderToken, using the provided NoProviderToken1
+func (t *NoProviderToken) MergeNoProviderToken1(v NoProviderToken1) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t NoProviderToken) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *NoProviderToken) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
+}
+
+// AsErrorDetail returns the union data inside the OutsideWorkspace as a ErrorDetail
+func (t OutsideWorkspace) AsErrorDetail() (ErrorDetail, error) {
+	var body ErrorDetail
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromErrorDetail overwrites any union data inside the OutsideWorkspace as the provided ErrorDetail
+func (t *OutsideWorkspace) FromErrorDetail(v ErrorDetail) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeErrorDetail performs a merge with any union data inside the OutsideWorkspace, using the provided ErrorDetail
+func (t *OutsideWorkspace) MergeErrorDetail(v ErrorDetail) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsErrorText returns the union data inside the OutsideWorkspace as a ErrorText
+func (t OutsideWorkspace) AsErrorText() (ErrorText, error) {
+	var body ErrorText
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromErrorText overwrites any union data inside the OutsideWorkspace as the provided ErrorText
+func (t *OutsideWorkspace) FromErrorText(v ErrorText) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeErrorText performs a merge with any union data inside the OutsideWorkspace, using the provided ErrorText
+func (t *OutsideWorkspace) MergeErrorText(v ErrorText) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t OutsideWorkspace) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *OutsideWorkspace) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
+}
+
+// AsMessageAnswer returns the union data inside the SecretRefused as a MessageAnswer
+func (t SecretRefused) AsMessageAnswer() (MessageAnswer, error) {
+	var body MessageAnswer
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromMessageAnswer overwrites any union data inside the SecretRefused as the provided MessageAnswer
+func (t *SecretRefused) FromMessageAnswer(v MessageAnswer) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeMessageAnswer performs a merge with any union data inside the SecretRefused, using the provided MessageAnswer
+func (t *SecretRefused) MergeMessageAnswer(v MessageAnswer) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsErrorDetail returns the union data inside the SecretRefused as a ErrorDetail
+func (t SecretRefused) AsErrorDetail() (ErrorDetail, error) {
+	var body ErrorDetail
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromErrorDetail overwrites any union data inside the SecretRefused as the provided ErrorDetail
+func (t *SecretRefused) FromErrorDetail(v ErrorDetail) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeErrorDetail performs a merge with any union data inside the SecretRefused, using the provided ErrorDetail
+func (t *SecretRefused) MergeErrorDetail(v ErrorDetail) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t SecretRefused) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *SecretRefused) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
+}
+
+// AsErrorDetail returns the union data inside the WorkspaceNotFound as a ErrorDetail
+func (t WorkspaceNotFound) AsErrorDetail() (ErrorDetail, error) {
+	var body ErrorDetail
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromErrorDetail overwrites any union data inside the WorkspaceNotFound as the provided ErrorDetail
+func (t *WorkspaceNotFound) FromErrorDetail(v ErrorDetail) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeErrorDetail performs a merge with any union data inside the WorkspaceNotFound, using the provided ErrorDetail
+func (t *WorkspaceNotFound) MergeErrorDetail(v ErrorDetail) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsErrorText returns the union data inside the WorkspaceNotFound as a ErrorText
+func (t WorkspaceNotFound) AsErrorText() (ErrorText, error) {
+	var body ErrorText
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromErrorText overwrites any union data inside the WorkspaceNotFound as the provided ErrorText
+func (t *WorkspaceNotFound) FromErrorText(v ErrorText) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeErrorText performs a merge with any union data inside the WorkspaceNotFound, using the provided ErrorText
+func (t *WorkspaceNotFound) MergeErrorText(v ErrorText) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t WorkspaceNotFound) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *WorkspaceNotFound) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
+}
+
+// AsErrorText returns the union data inside the StoreProviderTokens401JSONResponseBody as a ErrorText
+func (t StoreProviderTokens401JSONResponseBody) AsErrorText() (ErrorText, error) {
+	var body ErrorText
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromErrorText overwrites any union data inside the StoreProviderTokens401JSONResponseBody as the provided ErrorText
+func (t *StoreProviderTokens401JSONResponseBody) FromErrorText(v ErrorText) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeErrorText performs a merge with any union data inside the StoreProviderTokens401JSONResponseBody, using the provided ErrorText
+func (t *StoreProviderTokens401JSONResponseBody) MergeErrorText(v ErrorText) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsErrorDetail returns the union data inside the StoreProviderTokens401JSONResponseBody as a ErrorDetail
+func (t StoreProviderTokens401JSONResponseBody) AsErrorDetail() (ErrorDetail, error) {
+	var body ErrorDetail
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromErrorDetail overwrites any union data inside the StoreProviderTokens401JSONResponseBody as the provided ErrorDetail
+func (t *StoreProviderTokens401JSONResponseBody) FromErrorDetail(v ErrorDetail) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeErrorDetail performs a merge with any union data inside the StoreProviderTokens401JSONResponseBody, using the provided ErrorDetail
+func (t *StoreProviderTokens401JSONResponseBody) MergeErrorDetail(v ErrorDetail) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t StoreProviderTokens401JSONResponseBody) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *StoreProviderTokens401JSONResponseBody) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
+}
+
+// AsCodedError returns the union data inside the NewConversation400JSONResponseBody as a CodedError
+func (t NewConversation400JSONResponseBody) AsCodedError() (CodedError, error) {
+	var body CodedError
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromCodedError overwrites any union data inside the NewConversation400JSONResponseBody as the provided CodedError
+func (t *NewConversation400JSONResponseBody) FromCodedError(v CodedError) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeCodedError performs a merge with any union data inside the NewConversation400JSONResponseBody, using the provided CodedError
+func (t *NewConversation400JSONResponseBody) MergeCodedError(v CodedError) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsErrorDetail returns the union data inside the NewConversation400JSONResponseBody as a ErrorDetail
+func (t NewConversation400JSONResponseBody) AsErrorDetail() (ErrorDetail, error) {
+	var body ErrorDetail
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromErrorDetail overwrites any union data inside the NewConversation400JSONResponseBody as the provided ErrorDetail
+func (t *NewConversation400JSONResponseBody) FromErrorDetail(v ErrorDetail) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeErrorDetail performs a merge with any union data inside the NewConversation400JSONResponseBody, using the provided ErrorDetail
+func (t *NewConversation400JSONResponseBody) MergeErrorDetail(v ErrorDetail) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t NewConversation400JSONResponseBody) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *NewConversation400JSONResponseBody) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
+}
+
+// AsErrorDetail returns the union data inside the GetMicroagents404JSONResponseBody as a ErrorDetail
+func (t GetMicroagents404JSONResponseBody) AsErrorDetail() (ErrorDetail, error) {
+	var body ErrorDetail
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromErrorDetail overwrites any union data inside the GetMicroagents404JSONResponseBody as the provided ErrorDetail
+func (t *GetMicroagents404JSONResponseBody) FromErrorDetail(v ErrorDetail) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeErrorDetail performs a merge with any union data inside the GetMicroagents404JSONResponseBody, using the provided ErrorDetail
+func (t *GetMicroagents404JSONResponseBody) MergeErrorDetail(v ErrorDetail) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsErrorText returns the union data inside the GetMicroagents404JSONResponseBody as a ErrorText
+func (t GetMicroagents404JSONResponseBody) AsErrorText() (ErrorText, error) {
+	var body ErrorText
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromErrorText overwrites any union data inside the GetMicroagents404JSONResponseBody as the provided ErrorText
+func (t *GetMicroagents404JSONResponseBody) FromErrorText(v ErrorText) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeErrorText performs a merge with any union data inside the GetMicroagents404JSONResponseBody, using the provided ErrorText
+func (t *GetMicroagents404JSONResponseBody) MergeErrorText(v ErrorText) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t GetMicroagents404JSONResponseBody) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *GetMicroagents404JSONResponseBody) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
+}
+
 // ServerInterface has a method for each operation of the contract.
 type ServerInterface interface {
 	// Alive Alive
@@ -792,6 +2843,9 @@ type ServerInterface interface {
 	// AddEvent Add Event
 	// (POST /api/conversations/{conversation_id}/events)
 	AddEvent(ctx echo.Context, conversationID string) error
+	// AddExperimentConfigForConversation Add Experiment Config For Conversation
+	// (POST /api/conversations/{conversation_id}/exp-config)
+	AddExperimentConfigForConversation(ctx echo.Context, conversationID string) error
 	// GitChanges Git Changes
 	// (GET /api/conversations/{conversation_id}/git/changes)
 	GitChanges(ctx echo.Context, conversationID string) error
@@ -825,6 +2879,12 @@ type ServerInterface interface {
 	// UploadFiles Upload Files
 	// (POST /api/conversations/{conversation_id}/upload-files)
 	UploadFiles(ctx echo.Context, conversationID string) error
+	// GetVscodeURL Get Vscode Url
+	// (GET /api/conversations/{conversation_id}/vscode-url)
+	GetVscodeURL(ctx echo.Context, conversationID string) error
+	// GetHosts Get Hosts
+	// (GET /api/conversations/{conversation_id}/web-hosts)
+	GetHosts(ctx echo.Context, conversationID string) error
 	// ZipCurrentWorkspace Download Workspace Archive
 	// (GET /api/conversations/{conversation_id}/zip-directory)
 	ZipCurrentWorkspace(ctx echo.Context, conversationID string) error
@@ -891,6 +2951,9 @@ type ServerInterface interface {
 	// Health Health
 	// (GET /health)
 	Health(ctx echo.Context) error
+	// GetServerInfo Get Server Info
+	// (GET /server_info)
+	GetServerInfo(ctx echo.Context) error
 }
 
 // Unimplemented answers every operation with an error of status 501. Embed it
@@ -964,6 +3027,12 @@ func (Unimplemented) AddEvent(ctx echo.Context, conversationID string) error {
 	return unimplemented("AddEvent")
 }
 
+// AddExperimentConfigForConversation Add Experiment Config For Conversation
+// (POST /api/conversations/{conversation_id}/exp-config)
+func (Unimplemented) AddExperimentConfigForConversation(ctx echo.Context, conversationID string) error {
+	return unimplemented("AddExperimentConfigForConversation")
+}
+
 // GitChanges Git Changes
 // (GET /api/conversations/{conversation_id}/git/changes)
 func (Unimplemented) GitChanges(ctx echo.Context, conversationID string) error {
@@ -1028,6 +3097,18 @@ func (Unimplemented) GetTrajectory(ctx echo.Context, conversationID string) erro
 // (POST /api/conversations/{conversation_id}/upload-files)
 func (Unimplemented) UploadFiles(ctx echo.Context, conversationID string) error {
 	return unimplemented("UploadFiles")
+}
+
+// GetVscodeURL Get Vscode Url
+// (GET /api/conversations/{conversation_id}/vscode-url)
+func (Unimplemented) GetVscodeURL(ctx echo.Context, conversationID string) error {
+	return unimplemented("GetVscodeURL")
+}
+
+// GetHosts Get Hosts
+// (GET /api/conversations/{conversation_id}/web-hosts)
+func (Unimplemented) GetHosts(ctx echo.Context, conversationID string) error {
+	return unimplemented("GetHosts")
 }
 
 // ZipCurrentWorkspace Download Workspace Archive
@@ -1162,9 +3243,16 @@ func (Unimplemented) Health(ctx echo.Context) error {
 	return unimplemented("Health")
 }
 
+// GetServerInfo Get Server Info
+// (GET /server_info)
+func (Unimplemented) GetServerInfo(ctx echo.Context) error {
+	return unimplemented("GetServerInfo")
+}
+
 // An Operation is one operation of the contract.
 type Operation struct {
 	Name   string // of its method in ServerInterface
+	Key    string // of its middlewares in RegisterHandlersOptions
 	ID     string // operationId
 	Method string
 	Path   string // with parameters in braces
@@ -1175,49 +3263,53 @@ type Operation struct {
 
 // Operations lists the operations of the contract, in its order.
 var Operations = []Operation{
-	{"Alive", "alive_alive_get", "GET", "/alive", false, false},
-	{"StoreProviderTokens", "store_provider_tokens_api_add_git_providers_post", "POST", "/api/add-git-providers", true, false},
-	{"SearchConversations", "search_conversations_api_conversations_get", "GET", "/api/conversations", true, false},
-	{"NewConversation", "new_conversation_api_conversations_post", "POST", "/api/conversations", true, false},
-	{"DeleteConversation", "delete_conversation_api_conversations__conversation_id__delete", "DELETE", "/api/conversations/{conversation_id}", true, false},
-	{"GetConversation", "get_conversation_api_conversations__conversation_id__get", "GET", "/api/conversations/{conversation_id}", true, false},
-	{"UpdateConversation", "update_conversation_api_conversations__conversation_id__patch", "PATCH", "/api/conversations/{conversation_id}", true, false},
-	{"GetRemoteRuntimeConfig", "get_remote_runtime_config_api_conversations__conversation_id__config_get", "GET", "/api/conversations/{conversation_id}/config", true, false},
-	{"SearchEvents", "search_events_api_conversations__conversation_id__events_get", "GET", "/api/conversations/{conversation_id}/events", true, false},
-	{"AddEvent", "add_event_api_conversations__conversation_id__events_post", "POST", "/api/conversations/{conversation_id}/events", true, false},
-	{"GitChanges", "git_changes_api_conversations__conversation_id__git_changes_get", "GET", "/api/conversations/{conversation_id}/git/changes", true, false},
-	{"GitDiff", "git_diff_api_conversations__conversation_id__git_diff_get", "GET", "/api/conversations/{conversation_id}/git/diff", true, false},
-	{"ListFiles", "list_files_api_conversations__conversation_id__list_files_get", "GET", "/api/conversations/{conversation_id}/list-files", true, false},
-	{"GetMicroagents", "get_microagents_api_conversations__conversation_id__microagents_get", "GET", "/api/conversations/{conversation_id}/microagents", true, false},
-	{"GetPrompt", "get_prompt_api_conversations__conversation_id__remember_prompt_get", "GET", "/api/conversations/{conversation_id}/remember-prompt", true, false},
-	{"SelectFile", "select_file_api_conversations__conversation_id__select_file_get", "GET", "/api/conversations/{conversation_id}/select-file", true, false},
-	{"StartConversation", "start_conversation_api_conversations__conversation_id__start_post", "POST", "/api/conversations/{conversation_id}/start", true, false},
-	{"StopConversation", "stop_conversation_api_conversations__conversation_id__stop_post", "POST", "/api/conversations/{conversation_id}/stop", true, false},
-	{"SubmitFeedback", "submit_feedback_api_conversations__conversation_id__submit_feedback_post", "POST", "/api/conversations/{conversation_id}/submit-feedback", true, false},
-	{"GetTrajectory", "get_trajectory_api_conversations__conversation_id__trajectory_get", "GET", "/api/conversations/{conversation_id}/trajectory", true, false},
-	{"UploadFiles", "upload_files_api_conversations__conversation_id__upload_files_post", "POST", "/api/conversations/{conversation_id}/upload-files", true, false},
-	{"ZipCurrentWorkspace", "zip_current_workspace_api_conversations__conversation_id__zip_directory_get", "GET", "/api/conversations/{conversation_id}/zip-directory", true, false},
-	{"GetAgents", "get_agents_api_options_agents_get", "GET", "/api/options/agents", true, false},
-	{"GetConfig", "get_config_api_options_config_get", "GET", "/api/options/config", true, false},
-	{"GetLitellmModels", "get_litellm_models_api_options_models_get", "GET", "/api/options/models", true, false},
-	{"GetSecurityAnalyzers", "get_security_analyzers_api_options_security_analyzers_get", "GET", "/api/options/security-analyzers", true, false},
-	{"ResetSettings", "reset_settings_api_reset_settings_post", "POST", "/api/reset-settings", true, false},
-	{"LoadCustomSecretsNames", "load_custom_secrets_names_api_secrets_get", "GET", "/api/secrets", true, false},
-	{"CreateCustomSecret", "create_custom_secret_api_secrets_post", "POST", "/api/secrets", true, false},
-	{"DeleteCustomSecret", "delete_custom_secret_api_secrets__secret_id__delete", "DELETE", "/api/secrets/{secret_id}", true, false},
-	{"UpdateCustomSecret", "update_custom_secret_api_secrets__secret_id__put", "PUT", "/api/secrets/{secret_id}", true, false},
-	{"LoadSettings", "load_settings_api_settings_get", "GET", "/api/settings", true, false},
-	{"StoreSettings", "store_settings_api_settings_post", "POST", "/api/settings", true, false},
-	{"UnsetProviderTokens", "unset_provider_tokens_api_unset_provider_tokens_post", "POST", "/api/unset-provider-tokens", true, false},
-	{"GetUser", "get_user_api_user_info_get", "GET", "/api/user/info", true, false},
-	{"GetUserInstallations", "get_user_installations_api_user_installations_get", "GET", "/api/user/installations", true, false},
-	{"GetUserRepositories", "get_user_repositories_api_user_repositories_get", "GET", "/api/user/repositories", true, false},
-	{"GetRepositoryBranches", "get_repository_branches_api_user_repository_branches_get", "GET", "/api/user/repository/branches", true, false},
-	{"GetRepositoryMicroagents", "get_repository_microagents_api_user_repository__repository_name__microagents_get", "GET", "/api/user/repository/{repository_name}/microagents", true, false},
-	{"GetRepositoryMicroagentContent", "get_repository_microagent_content_api_user_repository__repository_name__microagents_content_get", "GET", "/api/user/repository/{repository_name}/microagents/content", true, false},
-	{"SearchRepositories", "search_repositories_api_user_search_repositories_get", "GET", "/api/user/search/repositories", true, false},
-	{"GetSuggestedTasks", "get_suggested_tasks_api_user_suggested_tasks_get", "GET", "/api/user/suggested-tasks", true, false},
-	{"Health", "health_health_get", "GET", "/health", false, false},
+	{"Alive", "Alive", "alive_alive_get", "GET", "/alive", false, false},
+	{"StoreProviderTokens", "StoreProviderTokens", "store_provider_tokens_api_add_git_providers_post", "POST", "/api/add-git-providers", true, false},
+	{"SearchConversations", "SearchConversations", "search_conversations_api_conversations_get", "GET", "/api/conversations", true, false},
+	{"NewConversation", "NewConversation", "new_conversation_api_conversations_post", "POST", "/api/conversations", true, false},
+	{"DeleteConversation", "DeleteConversation", "delete_conversation_api_conversations__conversation_id__delete", "DELETE", "/api/conversations/{conversation_id}", true, false},
+	{"GetConversation", "GetConversation", "get_conversation_api_conversations__conversation_id__get", "GET", "/api/conversations/{conversation_id}", true, false},
+	{"UpdateConversation", "UpdateConversation", "update_conversation_api_conversations__conversation_id__patch", "PATCH", "/api/conversations/{conversation_id}", true, false},
+	{"GetRemoteRuntimeConfig", "GetRemoteRuntimeConfig", "get_remote_runtime_config_api_conversations__conversation_id__config_get", "GET", "/api/conversations/{conversation_id}/config", true, true},
+	{"SearchEvents", "SearchEvents", "search_events_api_conversations__conversation_id__events_get", "GET", "/api/conversations/{conversation_id}/events", true, true},
+	{"AddEvent", "AddEvent", "add_event_api_conversations__conversation_id__events_post", "POST", "/api/conversations/{conversation_id}/events", true, true},
+	{"AddExperimentConfigForConversation", "AddExperimentConfigForConversation", "add_experiment_config_for_conversation_api_conversations__conversation_id__exp_config_post", "POST", "/api/conversations/{conversation_id}/exp-config", true, false},
+	{"GitChanges", "GitChanges", "git_changes_api_conversations__conversation_id__git_changes_get", "GET", "/api/conversations/{conversation_id}/git/changes", true, true},
+	{"GitDiff", "GitDiff", "git_diff_api_conversations__conversation_id__git_diff_get", "GET", "/api/conversations/{conversation_id}/git/diff", true, true},
+	{"ListFiles", "ListFiles", "list_files_api_conversations__conversation_id__list_files_get", "GET", "/api/conversations/{conversation_id}/list-files", true, true},
+	{"GetMicroagents", "GetMicroagents", "get_microagents_api_conversations__conversation_id__microagents_get", "GET", "/api/conversations/{conversation_id}/microagents", true, true},
+	{"GetPrompt", "GetPrompt", "get_prompt_api_conversations__conversation_id__remember_prompt_get", "GET", "/api/conversations/{conversation_id}/remember-prompt", true, true},
+	{"SelectFile", "SelectFile", "select_file_api_conversations__conversation_id__select_file_get", "GET", "/api/conversations/{conversation_id}/select-file", true, true},
+	{"StartConversation", "StartConversation", "start_conversation_api_conversations__conversation_id__start_post", "POST", "/api/conversations/{conversation_id}/start", true, false},
+	{"StopConversation", "StopConversation", "stop_conversation_api_conversations__conversation_id__stop_post", "POST", "/api/conversations/{conversation_id}/stop", true, false},
+	{"SubmitFeedback", "SubmitFeedback", "submit_feedback_api_conversations__conversation_id__submit_feedback_post", "POST", "/api/conversations/{conversation_id}/submit-feedback", true, true},
+	{"GetTrajectory", "GetTrajectory", "get_trajectory_api_conversations__conversation_id__trajectory_get", "GET", "/api/conversations/{conversation_id}/trajectory", true, true},
+	{"UploadFiles", "UploadFiles", "upload_files_api_conversations__conversation_id__upload_files_post", "POST", "/api/conversations/{conversation_id}/upload-files", true, true},
+	{"GetVscodeURL", "GetVscodeUrl", "get_vscode_url_api_conversations__conversation_id__vscode_url_get", "GET", "/api/conversations/{conversation_id}/vscode-url", true, true},
+	{"GetHosts", "GetHosts", "get_hosts_api_conversations__conversation_id__web_hosts_get", "GET", "/api/conversations/{conversation_id}/web-hosts", true, true},
+	{"ZipCurrentWorkspace", "ZipCurrentWorkspace", "zip_current_workspace_api_conversations__conversation_id__zip_directory_get", "GET", "/api/conversations/{conversation_id}/zip-directory", true, true},
+	{"GetAgents", "GetAgents", "get_agents_api_options_agents_get", "GET", "/api/options/agents", true, false},
+	{"GetConfig", "GetConfig", "get_config_api_options_config_get", "GET", "/api/options/config", true, false},
+	{"GetLitellmModels", "GetLitellmModels", "get_litellm_models_api_options_models_get", "GET", "/api/options/models", true, false},
+	{"GetSecurityAnalyzers", "GetSecurityAnalyzers", "get_security_analyzers_api_options_security_analyzers_get", "GET", "/api/options/security-analyzers", true, false},
+	{"ResetSettings", "ResetSettings", "reset_settings_api_reset_settings_post", "POST", "/api/reset-settings", true, false},
+	{"LoadCustomSecretsNames", "LoadCustomSecretsNames", "load_custom_secrets_names_api_secrets_get", "GET", "/api/secrets", true, false},
+	{"CreateCustomSecret", "CreateCustomSecret", "create_custom_secret_api_secrets_post", "POST", "/api/secrets", true, false},
+	{"DeleteCustomSecret", "DeleteCustomSecret", "delete_custom_secret_api_secrets__secret_id__delete", "DELETE", "/api/secrets/{secret_id}", true, false},
+	{"UpdateCustomSecret", "UpdateCustomSecret", "update_custom_secret_api_secrets__secret_id__put", "PUT", "/api/secrets/{secret_id}", true, false},
+	{"LoadSettings", "LoadSettings", "load_settings_api_settings_get", "GET", "/api/settings", true, false},
+	{"StoreSettings", "StoreSettings", "store_settings_api_settings_post", "POST", "/api/settings", true, false},
+	{"UnsetProviderTokens", "UnsetProviderTokens", "unset_provider_tokens_api_unset_provider_tokens_post", "POST", "/api/unset-provider-tokens", true, false},
+	{"GetUser", "GetUser", "get_user_api_user_info_get", "GET", "/api/user/info", true, false},
+	{"GetUserInstallations", "GetUserInstallations", "get_user_installations_api_user_installations_get", "GET", "/api/user/installations", true, false},
+	{"GetUserRepositories", "GetUserRepositories", "get_user_repositories_api_user_repositories_get", "GET", "/api/user/repositories", true, false},
+	{"GetRepositoryBranches", "GetRepositoryBranches", "get_repository_branches_api_user_repository_branches_get", "GET", "/api/user/repository/branches", true, false},
+	{"GetRepositoryMicroagents", "GetRepositoryMicroagents", "get_repository_microagents_api_user_repository__repository_name__microagents_get", "GET", "/api/user/repository/{repository_name}/microagents", true, false},
+	{"GetRepositoryMicroagentContent", "GetRepositoryMicroagentContent", "get_repository_microagent_content_api_user_repository__repository_name__microagents_content_get", "GET", "/api/user/repository/{repository_name}/microagents/content", true, false},
+	{"SearchRepositories", "SearchRepositories", "search_repositories_api_user_search_repositories_get", "GET", "/api/user/search/repositories", true, false},
+	{"GetSuggestedTasks", "GetSuggestedTasks", "get_suggested_tasks_api_user_suggested_tasks_get", "GET", "/api/user/suggested-tasks", true, false},
+	{"Health", "Health", "health_health_get", "GET", "/health", false, false},
+	{"GetServerInfo", "GetServerInfo", "get_server_info_server_info_get", "GET", "/server_info", false, false},
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -1414,6 +3506,22 @@ func (w *ServerInterfaceWrapper) AddEvent(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.AddEvent(ctx, conversationID)
+	return err
+}
+
+// AddExperimentConfigForConversation converts echo context to params.
+func (w *ServerInterfaceWrapper) AddExperimentConfigForConversation(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "conversation_id" -------------
+	var conversationID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conversation_id", ctx.Param("conversation_id"), &conversationID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter conversation_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AddExperimentConfigForConversation(ctx, conversationID)
 	return err
 }
 
@@ -1626,6 +3734,38 @@ func (w *ServerInterfaceWrapper) UploadFiles(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.UploadFiles(ctx, conversationID)
+	return err
+}
+
+// GetVscodeURL converts echo context to params.
+func (w *ServerInterfaceWrapper) GetVscodeURL(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "conversation_id" -------------
+	var conversationID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conversation_id", ctx.Param("conversation_id"), &conversationID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter conversation_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetVscodeURL(ctx, conversationID)
+	return err
+}
+
+// GetHosts converts echo context to params.
+func (w *ServerInterfaceWrapper) GetHosts(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "conversation_id" -------------
+	var conversationID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conversation_id", ctx.Param("conversation_id"), &conversationID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter conversation_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetHosts(ctx, conversationID)
 	return err
 }
 
@@ -1963,6 +4103,15 @@ func (w *ServerInterfaceWrapper) Health(ctx echo.Context) error {
 	return err
 }
 
+// GetServerInfo converts echo context to params.
+func (w *ServerInterfaceWrapper) GetServerInfo(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetServerInfo(ctx)
+	return err
+}
+
 // This is a simple interface which specifies echo.Route addition functions which
 // are present on both echo.Echo and echo.Group, since we want to allow using
 // either of them for path registration
@@ -2020,6 +4169,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/conversations/:conversation_id/config", wrapper.GetRemoteRuntimeConfig, options.OperationMiddlewares["GetRemoteRuntimeConfig"]...)
 	router.GET(options.BaseURL+"/api/conversations/:conversation_id/events", wrapper.SearchEvents, options.OperationMiddlewares["SearchEvents"]...)
 	router.POST(options.BaseURL+"/api/conversations/:conversation_id/events", wrapper.AddEvent, options.OperationMiddlewares["AddEvent"]...)
+	router.POST(options.BaseURL+"/api/conversations/:conversation_id/exp-config", wrapper.AddExperimentConfigForConversation, options.OperationMiddlewares["AddExperimentConfigForConversation"]...)
 	router.GET(options.BaseURL+"/api/conversations/:conversation_id/git/changes", wrapper.GitChanges, options.OperationMiddlewares["GitChanges"]...)
 	router.GET(options.BaseURL+"/api/conversations/:conversation_id/git/diff", wrapper.GitDiff, options.OperationMiddlewares["GitDiff"]...)
 	router.GET(options.BaseURL+"/api/conversations/:conversation_id/list-files", wrapper.ListFiles, options.OperationMiddlewares["ListFiles"]...)
@@ -2031,6 +4181,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/conversations/:conversation_id/submit-feedback", wrapper.SubmitFeedback, options.OperationMiddlewares["SubmitFeedback"]...)
 	router.GET(options.BaseURL+"/api/conversations/:conversation_id/trajectory", wrapper.GetTrajectory, options.OperationMiddlewares["GetTrajectory"]...)
 	router.POST(options.BaseURL+"/api/conversations/:conversation_id/upload-files", wrapper.UploadFiles, options.OperationMiddlewares["UploadFiles"]...)
+	router.GET(options.BaseURL+"/api/conversations/:conversation_id/vscode-url", wrapper.GetVscodeURL, options.OperationMiddlewares["GetVscodeUrl"]...)
+	router.GET(options.BaseURL+"/api/conversations/:conversation_id/web-hosts", wrapper.GetHosts, options.OperationMiddlewares["GetHosts"]...)
 	router.GET(options.BaseURL+"/api/conversations/:conversation_id/zip-directory", wrapper.ZipCurrentWorkspace, options.OperationMiddlewares["ZipCurrentWorkspace"]...)
 	router.GET(options.BaseURL+"/api/options/agents", wrapper.GetAgents, options.OperationMiddlewares["GetAgents"]...)
 	router.GET(options.BaseURL+"/api/options/config", wrapper.GetConfig, options.OperationMiddlewares["GetConfig"]...)
@@ -2053,5 +4205,6 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/user/search/repositories", wrapper.SearchRepositories, options.OperationMiddlewares["SearchRepositories"]...)
 	router.GET(options.BaseURL+"/api/user/suggested-tasks", wrapper.GetSuggestedTasks, options.OperationMiddlewares["GetSuggestedTasks"]...)
 	router.GET(options.BaseURL+"/health", wrapper.Health, options.OperationMiddlewares["Health"]...)
+	router.GET(options.BaseURL+"/server_info", wrapper.GetServerInfo, options.OperationMiddlewares["GetServerInfo"]...)
 
 }
