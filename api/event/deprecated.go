@@ -15,7 +15,7 @@ const (
 
 // deprecatedArgs turns the args of older clients into today's, in upstream's
 // order.
-func (d *decoding) deprecatedArgs(k *kind, members []pyjson.Member) []pyjson.Member {
+func (d *decoding) deprecatedArgs(members []pyjson.Member) []pyjson.Member {
 	old := func(m pyjson.Member) bool {
 		switch m.Key {
 		case "timestamp", "is_confirmed", "images_urls", "keep_prompt", "task_completed", "translated_ipython_code":
@@ -36,13 +36,12 @@ func (d *decoding) deprecatedArgs(k *kind, members []pyjson.Member) []pyjson.Mem
 		args = slices.Delete(args, i, i+1)
 		return v, true
 	}
-	set := func(name string, v pyjson.Value) { args = setMember(args, name, v) }
 	take("timestamp")
 	if v, ok := take("is_confirmed"); ok && !v.IsNull() {
-		set("confirmation_state", v)
+		args = setMember(args, "confirmation_state", v)
 	}
 	if v, ok := take("images_urls"); ok {
-		set("image_urls", v)
+		args = setMember(args, "image_urls", v)
 	}
 	take("keep_prompt")
 	take("task_completed")
@@ -63,9 +62,10 @@ func (d *decoding) deprecatedArgs(k *kind, members []pyjson.Member) []pyjson.Mem
 			d.fail("value_error", code, "The arguments in it are none that JSON has", "args", "translated_ipython_code")
 		case err != nil:
 		case literal.Kind() == pyjson.Object:
-			for _, m := range literal.Members() {
-				set(m.Key, m.Value)
+			if f := literal.Unservable(); f != nil {
+				d.fail("value_error", code, "The arguments in it have "+f.What+", which no JSON answer can carry", "args", "translated_ipython_code")
 			}
+			args = merge(args, literal.Members())
 		case literal.Kind() == pyjson.Array && len(literal.Items()) == 0:
 		default:
 			d.fail("dict_type", code, "The arguments in it should be a dictionary", "args", "translated_ipython_code")
@@ -77,6 +77,15 @@ func (d *decoding) deprecatedArgs(k *kind, members []pyjson.Member) []pyjson.Mem
 		take("command")
 	}
 	return args
+}
+
+// merge sets members over others.
+func merge(members, over []pyjson.Member) []pyjson.Member {
+	var merged pyjson.Builder
+	for _, m := range slices.Concat(members, over) {
+		merged.Set(m.Key, m.Value)
+	}
+	return merged.Object().Members()
 }
 
 func setMember(members []pyjson.Member, name string, v pyjson.Value) []pyjson.Member {

@@ -40,7 +40,17 @@ type decoding struct {
 	errs []Error
 }
 
+// maxErrors bounds what a refusal tells: nobody reads on.
+const maxErrors = 20
+
+// enough tells whether a refusal is full.
+func (d *decoding) enough() bool { return len(d.errs) >= maxErrors }
+
+// fail adds an error; loc is its place within the body.
 func (d *decoding) fail(typ string, input pyjson.Value, msg string, loc ...any) {
+	if d.enough() {
+		return
+	}
 	d.errs = append(d.errs, Error{Type: typ, Loc: append([]any{"body"}, loc...), Msg: msg, Input: input})
 }
 
@@ -52,7 +62,7 @@ func syntax(body []byte, err error) *Invalid {
 		}
 		return &Invalid{[]Error{{Type: "json_invalid", Loc: []any{"body", e.Offset}, Msg: "JSON decode error", Input: pyjson.ObjectOf(), Ctx: &Ctx{e.Msg}}}}
 	}
-	return &Invalid{[]Error{{Type: "value_error", Loc: []any{"body"}, Msg: "The body has " + err.Error()}}}
+	return &Invalid{[]Error{{Type: "value_error", Loc: []any{"body"}, Msg: "JSON decode error: " + err.Error()}}}
 }
 
 // nearest is the known name that one slip makes of the given one: one edit
@@ -112,6 +122,7 @@ func names(table map[string]*kind) []string {
 	return all
 }
 
+// didYouMean ends a sentence about a name that is not known.
 func didYouMean(name string, known []string) string {
 	if n := nearest(name, known); n != "" {
 		return fmt.Sprintf("; did you mean %q?", n)

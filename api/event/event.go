@@ -2,9 +2,11 @@
 // body becomes, how it is served, exported, sent and searched.
 //
 // [Normalise] makes the event of a body, or says what is wrong with it and
-// where. Its JSON is what is stored, nearly always what is served, too: a
-// reader puts the id in front ([AppendServed]). What a reader must know
-// without parsing it is in [Flags].
+// where. Its JSON is what is stored and, with the id put in front, nearly
+// always what is served ([AppendServed]), exported ([AppendTrajectory]) and
+// sent ([AppendLive], [Replay]). What these must know without parsing it is in
+// [Flags]; [FlagsOf] tells the same of an event that was stored elsewhere. A
+// [Filter] selects events.
 //
 // The kinds are tables (kinds.go): a field's name, whether it is required,
 // its default, the message. A later version's kind is one more line.
@@ -13,6 +15,8 @@
 package event
 
 import (
+	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,8 +43,8 @@ type Flags uint16
 // The flags.
 const (
 	IsHidden       Flags = 1 << iota // left out of trajectories and where exclude_hidden is asked
-	ServedDiffers                    // has keys that begin with _sa, which are served to nobody
-	ExportDiffers                    // has keys that trajectories leave out
+	ServedDiffers                    // may have keys that begin with _sa, which GET /events leaves out
+	ExportDiffers                    // may have keys that trajectories leave out
 	IsNull                           // a null action or observation: never sent
 	IsRecallAction                   // sent live, not replayed
 	IsStateChange                    // agent_state_changed: of a replay only the last is sent, at the end
@@ -59,20 +63,21 @@ type Event struct {
 	// Lenient says why 0.53.0 would have refused it; empty when it would not.
 	Lenient string
 
-	state string
+	state string // that a change_agent_state action asks for
 }
 
 // AgentState is the state that a change_agent_state action asks for.
 func (e Event) AgentState() (state string, ok bool) {
-	return e.state, e.Kind == "change_agent_state" && e.Flags&IsAction != 0 && e.state != ""
+	return e.state, e.state != ""
 }
 
 // timeLayout is Python's isoformat of a naive local time; a fraction of 0 is
 // left out.
 const timeLayout = "2006-01-02T15:04:05.000000"
 
-func formatTime(t time.Time) string {
-	return strings.TrimSuffix(t.Local().Truncate(time.Microsecond).Format(timeLayout), ".000000")
+// appendTime appends a time as upstream writes it.
+func appendTime(b []byte, t time.Time) []byte {
+	return bytes.TrimSuffix(t.Local().AppendFormat(b, timeLayout), []byte(".000000"))
 }
 
 // Time is the timestamp of a stored event, in a zone.
@@ -97,6 +102,7 @@ func AppendServed(b []byte, id int64, stored []byte, f Flags) []byte {
 	return appendWithID(b, id, stored)
 }
 
+// appendWithID appends a stored event with its id as the first member.
 func appendWithID(b []byte, id int64, stored []byte) []byte {
 	b = append(b, `{"id":`...)
 	b = strconv.AppendInt(b, id, 10)
@@ -116,23 +122,17 @@ var unexported = map[string]bool{
 func AppendTrajectory(b []byte, id int64, stored []byte, f Flags) []byte {
 	if f&ExportDiffers != 0 {
 		if v, err := pyjson.Decode(stored); err == nil {
-			stored = mapMembers(v, func(m pyjson.Member) pyjson.Member {
+			var exported pyjson.Builder
+			for _, m := range v.Members() {
 				if m.Key == "extras" {
 					m.Value = withoutKeys(m.Value, func(key string) bool { return unexported[key] })
 				}
-				return m
-			}).Append(nil)
+				exported.Set(m.Key, m.Value)
+			}
+			stored = exported.Object().Append(nil)
 		}
 	}
 	return appendWithID(b, id, stored)
-}
-
-func mapMembers(v pyjson.Value, change func(pyjson.Member) pyjson.Member) pyjson.Value {
-	members := make([]pyjson.Member, len(v.Members()))
-	for i, m := range v.Members() {
-		members[i] = change(m)
-	}
-	return pyjson.ObjectOf(members...)
 }
 
 // withoutKeys leaves the keys out at any depth.
@@ -156,22 +156,65 @@ func withoutKeys(v pyjson.Value, drop func(string) bool) pyjson.Value {
 	return v
 }
 
-// hasKey tells whether a key is anywhere in a value.
-func hasKey(v pyjson.Value, is func(string) bool) bool {
-	for _, m := range v.Members() {
-		if is(m.Key) || hasKey(m.Value, is) {
-			return true
-		}
+// FlagsOf returns the flags of a stored event, such as one that was not made
+// here; of what is no event it returns none. The event is written as
+// [pyjson.Value.Append] does.
+func FlagsOf(stored []byte) Flags {
+	v, err := pyjson.Decode(stored)
+	if err != nil {
+		return 0
 	}
-	for _, x := range v.Items() {
-		if hasKey(x, is) {
-			return true
-		}
+	s := observationSide
+	name, ok := v.Get("action")
+	if ok {
+		s = actionSide
+	} else if name, ok = v.Get("observation"); !ok {
+		return 0
 	}
-	return false
+	source, _ := v.Get("source")
+	fields, _ := v.Get(s.fields)
+	hidden, _ := fields.Get("hidden")
+	return flagsOf(stored, source.Text(), s.member, name.Text(), hidden)
 }
 
-// Message returns the body of a user's message.
+// flagsOf makes the flags of an event. Whether it has a key that is served or
+// exported differently is told by its text: where that is mistaken, the event
+// is read once more for nothing.
+func flagsOf(stored []byte, source, member, name string, hidden pyjson.Value) (f Flags) {
+	if bytes.Contains(stored, []byte(`"_sa`)) {
+		f |= ServedDiffers
+	}
+	if name == "null" {
+		f |= IsNull
+	}
+	if name == "run" && hidden.Truthy() {
+		f |= IsHidden
+	}
+	if source == "environment" {
+		f |= IsEnvironment
+	}
+	if member == "action" {
+		if name == "recall" {
+			f |= IsRecallAction
+		}
+		return f | IsAction
+	}
+	for key := range unexported {
+		if bytes.Contains(stored, []byte(`"`+key+`":`)) {
+			f |= ExportDiffers
+		}
+	}
+	if name == "agent_state_changed" {
+		f |= IsStateChange
+	}
+	if source == "environment" && slices.Contains([]string{"run", "agent_state_changed", "recall", "error"}, name) {
+		f |= IsLiveEnv
+	}
+	return f
+}
+
+// Message returns the body of a message with the URLs of its images. Its error
+// is always nil.
 func Message(content string, images []string) ([]byte, error) {
 	urls := make([]pyjson.Value, len(images))
 	for i, u := range images {

@@ -23,7 +23,8 @@ type Filter struct {
 	ExcludeTypes []string `json:"-"`
 }
 
-// Matcher returns the filter as a function on stored events.
+// Matcher returns the filter as a function on stored events. What is no event
+// matches only a filter that does not look into it.
 func (f Filter) Matcher() func(id int64, stored []byte, flags Flags) bool {
 	given := func(s *string) string {
 		if s == nil {
@@ -32,9 +33,6 @@ func (f Filter) Matcher() func(id int64, stored []byte, flags Flags) bool {
 		return *s
 	}
 	query, source, start, end := strings.ToLower(given(f.Query)), given(f.Source), given(f.StartDate), given(f.EndDate)
-	if query == "" && source == "" && start == "" && end == "" && !f.ExcludeHidden && len(f.IncludeTypes)+len(f.ExcludeTypes) == 0 {
-		return func(int64, []byte, Flags) bool { return true }
-	}
 	needsHead := source != "" || start != "" || end != "" || len(f.IncludeTypes)+len(f.ExcludeTypes) > 0
 	return func(id int64, stored []byte, flags Flags) bool {
 		if f.ExcludeHidden && flags&IsHidden != 0 {
@@ -61,12 +59,14 @@ func (f Filter) Matcher() func(id int64, stored []byte, flags Flags) bool {
 		if query == "" {
 			return true
 		}
-		text := append([]byte(`{"id": `), strconv.Itoa(int(id))...)
-		text = append(append(text, ", "...), v.AppendASCII(nil)[1:]...)
+		text := strconv.AppendInt([]byte(`{"id": `), id, 10)
+		text = append(text, ", "...)
+		text = append(text, v.AppendASCII(nil)[1:]...)
 		return bytes.Contains(bytes.ToLower(text), []byte(query))
 	}
 }
 
+// typeOf is the name that a Filter's types have for an event.
 func typeOf(v pyjson.Value) string {
 	if name, ok := v.Get("action"); ok {
 		return "action/" + name.Text()

@@ -25,14 +25,16 @@ type field struct {
 	omitNull bool // left out when null
 }
 
-// A message makes the text of an event from its values: those of its fields
-// in order, and its content. Upstream's value may be of any JSON type.
-type message func(e *decoding, v values) pyjson.Value
+// A message makes the message of an event from its values. It may be of any
+// JSON type; null is not written.
+type message func(d *decoding, v values) pyjson.Value
 
 // values are an event's fields by name; "content" of an observation too.
 type values func(name string) pyjson.Value
 
-// The tables are written with these.
+// The tables are written with these: a required field, an optional one with
+// its default, the risk that actions have, a message by template, and one that
+// is a field's value.
 func req(name string) field          { return field{name: name, required: true} }
 func opt(name string, def any) field { return field{name: name, def: constant(def)} }
 func risk() field                    { return field{name: "security_risk", omitNull: true} }
@@ -45,6 +47,7 @@ type (
 	object struct{}
 )
 
+// constant is a default as a value.
 func constant(v any) pyjson.Value {
 	switch v := v.(type) {
 	case nil:
@@ -105,6 +108,7 @@ var observations = index([]kind{
 	{"download", []field{req("file_path")}, text("Downloaded the file at location: {file_path}"), nil},
 })
 
+// index makes a table of kinds by name.
 func index(kinds []kind) map[string]*kind {
 	m := make(map[string]*kind, len(kinds))
 	for i := range kinds {

@@ -11,9 +11,11 @@ import (
 // The models within an event that upstream validates with pydantic: a field
 // has a type, lax as pydantic's, and a default.
 
+// A modelField is one field of a model. read takes its value, and its place
+// for errors.
 type modelField struct {
 	name     string
-	read     func(*decoding, pyjson.Value, []any) pyjson.Value
+	read     func(d *decoding, v pyjson.Value, loc []any) pyjson.Value
 	def      pyjson.Value
 	required bool
 }
@@ -41,8 +43,6 @@ func (d *decoding) model(v pyjson.Value, fields []modelField, loc ...any) pyjson
 	return pyjson.ObjectOf(members...)
 }
 
-func anyValue(_ *decoding, v pyjson.Value, _ []any) pyjson.Value { return v }
-
 func stringValue(d *decoding, v pyjson.Value, loc []any) pyjson.Value {
 	if v.Kind() != pyjson.String {
 		d.fail("string_type", v, "Input should be a valid string", loc...)
@@ -67,7 +67,7 @@ func intValue(d *decoding, v pyjson.Value, loc []any) pyjson.Value {
 		return pyjson.IntOf(int64(v.Float64()))
 	case pyjson.Float:
 		f := v.Float64()
-		if f != math.Trunc(f) || math.IsInf(f, 0) || math.IsNaN(f) {
+		if f != math.Trunc(f) {
 			d.fail("int_from_float", v, "Input should be a valid integer, got a number with a fractional part", loc...)
 			return v
 		}
@@ -88,12 +88,19 @@ func intValue(d *decoding, v pyjson.Value, loc []any) pyjson.Value {
 	return v
 }
 
+// floatValue takes what pydantic takes for a float: numbers, booleans, and
+// strings of numbers that are finite.
 func floatValue(d *decoding, v pyjson.Value, loc []any) pyjson.Value {
 	switch v.Kind() {
 	case pyjson.Int, pyjson.Float, pyjson.Bool:
-		return pyjson.FloatOf(v.Float64())
+		f := v.Float64()
+		if math.IsInf(f, 0) {
+			d.fail("finite_number", v, "Input should be a finite number", loc...)
+		}
+		return pyjson.FloatOf(f)
 	case pyjson.String:
-		if f, err := strconv.ParseFloat(strings.ReplaceAll(strings.TrimSpace(v.Text()), "_", ""), 64); err == nil && !math.IsInf(f, 0) && !math.IsNaN(f) {
+		text := strings.ReplaceAll(strings.TrimSpace(v.Text()), "_", "")
+		if f, err := strconv.ParseFloat(text, 64); err == nil && !math.IsInf(f, 0) && !math.IsNaN(f) && !strings.ContainsAny(text, "xX") {
 			return pyjson.FloatOf(f)
 		}
 		d.fail("float_parsing", v, "Input should be a valid number, unable to parse string as a number", loc...)
@@ -170,6 +177,9 @@ func (d *decoding) llmMetrics(v pyjson.Value) pyjson.Value {
 		}
 		read := make([]pyjson.Value, len(list.Items()))
 		for i, x := range list.Items() {
+			if d.enough() {
+				break
+			}
 			read[i] = d.model(x, fields, at, name, i)
 		}
 		return pyjson.ArrayOf(read...)
@@ -240,6 +250,8 @@ func arrange(v pyjson.Value, known []pyjson.Member, given ...pyjson.Member) pyjs
 	return pyjson.ObjectOf(members...)
 }
 
+// choice is one of a model's choices: its known members and those of its
+// message and tool calls, with their defaults.
 func choice(v pyjson.Value) pyjson.Value {
 	message, ok := v.Get("message")
 	if !ok {
@@ -256,7 +268,7 @@ func choice(v pyjson.Value) pyjson.Value {
 	}
 	message = arrange(message, []pyjson.Member{{Key: "content"}, {Key: "role", Value: pyjson.StringOf("assistant")}}, pyjson.Member{Key: "tool_calls", Value: calls})
 	if _, ok := message.Get("function_call"); !ok {
-		message = arrange(message, append(message.Members(), pyjson.Member{Key: "function_call"}))
+		message = pyjson.ObjectOf(append(message.Members(), pyjson.Member{Key: "function_call"})...)
 	}
 	return arrange(v, []pyjson.Member{{Key: "finish_reason", Value: pyjson.StringOf("stop")}, {Key: "index", Value: zero}}, pyjson.Member{Key: "message", Value: message})
 }

@@ -25,76 +25,65 @@ func Normalise(body []byte, o Options) (Event, error) {
 	return e, nil
 }
 
-func (d *decoding) event(v pyjson.Value) (e Event) {
+// event finds out which kind a body is of.
+func (d *decoding) event(v pyjson.Value) Event {
 	if v.Kind() != pyjson.Object {
 		d.fail("model_attributes_type", v, "Input should be an object with an action or an observation, such as "+example)
-		return e
+		return Event{}
 	}
 	if f := v.Unservable(); f != nil {
 		what := "Input has " + f.What + ", which no JSON answer can carry"
 		if f.Key {
 			what = "A key has " + f.What + ", which no JSON answer can carry"
 		}
-		d.errs = append(d.errs, Error{Type: "value_error", Loc: append([]any{"body"}, f.Path...), Msg: what})
-		return e
+		d.fail("value_error", pyjson.Value{}, what, f.Path...)
+		return Event{}
 	}
-	member, table := "observation", observations
+	s := observationSide
 	name, ok := v.Get("action")
 	if ok {
-		member, table = "action", actions
-		e.Flags |= IsAction
+		s = actionSide
 	} else if name, ok = v.Get("observation"); !ok {
 		d.noKind(v)
-		return e
+		return Event{}
 	}
 	if name.Kind() != pyjson.String {
-		d.fail("string_type", name, "Input should be the name of an "+member, member)
-		return e
+		d.fail("string_type", name, "Input should be the name of an "+s.member, s.member)
+		return Event{}
 	}
-	e.Kind = name.Text()
-	k := table[e.Kind]
-	if k == nil {
-		return d.unknown(e, v, member, table)
+	table := observations
+	if s == actionSide {
+		table = actions
 	}
-	argsName := "args"
-	if member == "observation" {
-		argsName = "extras"
+	if k := table[name.Text()]; k != nil {
+		return d.known(v, s, k)
 	}
-	args, given := v.Get(argsName)
+	return d.unknown(v, s, name.Text(), table)
+}
+
+// known makes an event of a kind that 0.53.0 has.
+func (d *decoding) known(v pyjson.Value, s side, k *kind) Event {
+	e := Event{Kind: k.name}
+	args, given := v.Get(s.fields)
 	if !given {
 		args = pyjson.ObjectOf()
 	}
 	if args.Kind() != pyjson.Object {
-		d.fail("dict_type", args, "Input should be an object", argsName)
+		d.fail("dict_type", args, "Input should be an object", s.fields)
 		return e
 	}
-	content := pyjson.StringOf("")
+	in := &instance{kind: k, content: pyjson.StringOf("")}
 	if c, ok := v.Get("content"); ok {
-		content = c
+		in.content = c
 	}
-	vals := d.match(k, member, argsName, args)
-	top := d.topLevel(v, e.Flags&IsAction != 0)
-	if len(d.errs) > 0 {
-		return e
-	}
-	in := instance{kind: k, vals: vals, content: content}
-	for pass := range 2 {
-		if k.check != nil {
-			k.check(d, &in)
-		}
-		if len(d.errs) > 0 || pass == 1 || len(d.Secrets) == 0 {
-			break
-		}
-		// Upstream reads again what it has masked.
-		for i := range in.vals {
-			in.vals[i] = mask(in.vals[i], d.Secrets)
-		}
-		in.content = mask(in.content, d.Secrets)
-		for i := range top {
-			if top[i].Key == "tool_call_metadata" || top[i].Key == "llm_metrics" {
-				top[i].Value = mask(top[i].Value, d.Secrets)
-			}
-		}
+	in.vals = d.match(k, s, args)
+	t := d.topLevel(v, s)
+	d.check(in)
+	if len(d.Secrets) > 0 {
+		in.mask(d.Secrets)
+		t.toolCallMetadata = mask(t.toolCallMetadata, d.Secrets)
+		t.llmMetrics = mask(t.llmMetrics, d.Secrets)
+		d.check(in) // upstream reads again what it has masked
 	}
 	if len(d.errs) > 0 {
 		return e
@@ -103,8 +92,35 @@ func (d *decoding) event(v pyjson.Value) (e Event) {
 	if len(d.errs) > 0 {
 		return e
 	}
-	d.write(&e, in, member, argsName, message, top)
+	e.JSON = d.appendEvent(make([]byte, 0, 1024), in, s, message, t)
+	hidden := pyjson.Value{}
+	if k.name == "run" {
+		hidden = in.value("hidden")
+	}
+	e.Flags = flagsOf(e.JSON, d.Source, s.member, k.name, hidden)
+	if k.name == "change_agent_state" {
+		if state := in.value("agent_state"); state.Kind() == pyjson.String {
+			e.state = state.Text()
+		}
+	}
 	return e
+}
+
+// A side is what tells actions and observations apart: the member with the
+// kind's name and the member with its fields.
+type side struct{ member, fields string }
+
+var (
+	actionSide      = side{"action", "args"}
+	observationSide = side{"observation", "extras"}
+)
+
+// check applies the rules of a kind that go beyond its table, unless
+// something is wrong already.
+func (d *decoding) check(in *instance) {
+	if in.kind.check != nil && len(d.errs) == 0 {
+		in.kind.check(d, in)
+	}
 }
 
 // instance is a kind with its values.
@@ -114,11 +130,18 @@ type instance struct {
 	content pyjson.Value
 }
 
+// mask replaces secrets in its values.
+func (in *instance) mask(secrets []Secret) {
+	for i := range in.vals {
+		in.vals[i] = mask(in.vals[i], secrets)
+	}
+	in.content = mask(in.content, secrets)
+}
+
+// at is the place of a field's value, or of the content.
 func (in *instance) at(name string) *pyjson.Value {
-	for i := range in.kind.fields {
-		if in.kind.fields[i].name == name {
-			return &in.vals[i]
-		}
+	if i := in.kind.field(name); i >= 0 {
+		return &in.vals[i]
 	}
 	return &in.content
 }
@@ -141,84 +164,97 @@ func (d *decoding) noKind(v pyjson.Value) {
 	d.fail("missing", v, "Field required: action or observation, such as "+example, "action")
 }
 
-// unknown keeps a kind that 0.53.0 does not have as it came, or refuses it.
-func (d *decoding) unknown(e Event, v pyjson.Value, member string, table map[string]*kind) Event {
+// unknown keeps a kind that 0.53.0 does not have as it came, its message too,
+// or refuses it.
+func (d *decoding) unknown(v pyjson.Value, s side, name string, table map[string]*kind) Event {
 	known := names(table)
-	article := "a"
-	if member == "action" || member == "observation" {
-		article = "an"
+	if d.Strict || nearest(name, known) != "" {
+		d.fail("value_error", pyjson.StringOf(name), "Input should be the name of an "+s.member+didYouMean(name, known), s.member)
+		return Event{}
 	}
-	if near := nearest(e.Kind, known); near != "" || d.Strict {
-		name, _ := v.Get(member)
-		d.fail("value_error", name, fmt.Sprintf("Input should be the name of %s %s%s", article, member, didYouMean(e.Kind, known)), member)
-		return e
+	var kept pyjson.Builder
+	for _, m := range v.Members() {
+		switch m.Key {
+		case "id", "timestamp", "source":
+			continue
+		case s.member:
+		default:
+			m = maskMember(m, d.Secrets)
+		}
+		kept.Set(m.Key, m.Value)
 	}
-	e.Lenient = fmt.Sprintf("unknown %s %q: 0.53.0 refuses it", member, e.Kind)
-	b := append(make([]byte, 0, 256), `{"timestamp":"`...)
-	b = append(append(append(b, formatTime(d.Timestamp)...), `","source":`...), ""...)
-	b = pyjson.AppendString(b, d.Source)
-	kept := pyjson.ObjectOf(slices.DeleteFunc(slices.Clone(v.Members()), func(m pyjson.Member) bool {
-		return m.Key == "id" || m.Key == "timestamp" || m.Key == "source"
-	})...)
-	if len(d.Secrets) > 0 {
-		kept = mapMembers(kept, func(m pyjson.Member) pyjson.Member {
-			if m.Key != member {
-				m.Value = mask(m.Value, d.Secrets)
-			}
-			return m
-		})
+	b := append(d.appendHead(make([]byte, 0, 512)), ',')
+	b = append(b, kept.Object().Append(nil)[1:]...)
+	return Event{
+		JSON:    b,
+		Flags:   flagsOf(b, d.Source, s.member, name, pyjson.Value{}),
+		Kind:    name,
+		Lenient: fmt.Sprintf("unknown %s %q: 0.53.0 refuses it", s.member, name),
 	}
-	b = append(b, ',')
-	e.JSON = append(b, kept.Append(nil)[1:]...)
-	e.Flags |= d.flags(kept, member, e.Kind)
-	return e
 }
 
-// match sets the fields of a kind from args or extras.
-func (d *decoding) match(k *kind, member, argsName string, args pyjson.Value) []pyjson.Value {
-	members := args.Members()
-	isRun := false
-	if member == "action" {
-		members = d.deprecatedArgs(k, members)
+// match sets the fields of a kind from args or extras, in the kind's order.
+func (d *decoding) match(k *kind, s side, args pyjson.Value) []pyjson.Value {
+	var members []pyjson.Member
+	if s == actionSide {
+		members = d.deprecatedArgs(args.Members())
 	} else {
-		isRun = k.name == "run"
-		members = deprecatedExtras(members)
+		members = deprecatedExtras(args.Members())
 	}
+	dropsUnknown := s == observationSide && k.name == "run"
 	vals := make([]pyjson.Value, len(k.fields))
 	set := make([]bool, len(k.fields))
-	for _, m := range members {
-		i := slices.IndexFunc(k.fields, func(f field) bool { return f.name == m.Key })
-		switch {
-		case i >= 0:
-			vals[i], set[i] = m.Value, true
-		case isRun && m.Key != "content" && m.Key != "observation": // drops what it does not know
+	for i := range members {
+		if d.enough() {
+			return nil
+		}
+		m := &members[i]
+		switch f := k.field(m.Key); {
+		case f >= 0:
+			vals[f], set[f] = m.Value, true
+		case dropsUnknown && m.Key != "content" && m.Key != "observation":
 		default:
-			known := make([]string, len(k.fields))
-			for i, f := range k.fields {
-				known[i] = f.name
-			}
-			hint := didYouMean(m.Key, known)
-			if len(known) == 0 {
-				hint = ". It has none"
-			}
-			d.fail("extra_forbidden", m.Value, fmt.Sprintf("The %s %s has no field %q%s", k.name, member, m.Key, hint), argsName, m.Key)
+			d.unknownField(k, s, m)
 		}
 	}
-	for i, f := range k.fields {
+	for i := range k.fields {
 		if set[i] {
 			continue
 		}
+		f := &k.fields[i]
 		vals[i] = f.def
 		if f.required {
-			d.fail("missing", args, fmt.Sprintf("Field required: the %s %s needs %s", k.name, member, f.name), argsName, f.name)
+			d.fail("missing", args, fmt.Sprintf("Field required: the %s %s needs %s", k.name, s.member, f.name), s.fields, f.name)
 		}
 	}
 	return vals
 }
 
-// topLevel reads the members beside the kind and its fields, in the order in
-// which they are written: cause, tool_call_metadata, llm_metrics, timeout.
-func (d *decoding) topLevel(v pyjson.Value, isAction bool) []pyjson.Member {
+// field is the index of a field, -1 when the kind has none of the name.
+func (k *kind) field(name string) int {
+	for i := range k.fields {
+		if k.fields[i].name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// unknownField says which fields a kind has and which may have been meant.
+func (d *decoding) unknownField(k *kind, s side, m *pyjson.Member) {
+	hint := "; it has none"
+	if len(k.fields) > 0 {
+		known := make([]string, len(k.fields))
+		for i := range k.fields {
+			known[i] = k.fields[i].name
+		}
+		hint = didYouMean(m.Key, known)
+	}
+	d.fail("extra_forbidden", m.Value, fmt.Sprintf("The %s %s has no field %q%s", k.name, s.member, m.Key, hint), s.fields, m.Key)
+}
+
+// topLevel reads the members beside the kind and its fields.
+func (d *decoding) topLevel(v pyjson.Value, s side) (t top) {
 	if id, ok := v.Get("id"); ok && !id.IsNull() {
 		if n, ok := pyInt(id); !ok || n != "-1" {
 			d.fail("value_error", id, "Input should be left out: the server gives ids", "id")
@@ -226,40 +262,48 @@ func (d *decoding) topLevel(v pyjson.Value, isAction bool) []pyjson.Member {
 	}
 	if source, ok := v.Get("source"); ok {
 		if source.Kind() != pyjson.String || !slices.Contains([]string{"agent", "user", "environment"}, source.Text()) {
-			d.errs = append(d.errs, Error{Type: "enum", Loc: []any{"body", "source"}, Msg: "Input should be 'agent', 'user' or 'environment'", Input: source})
+			d.fail("enum", source, "Input should be 'agent', 'user' or 'environment'", "source")
 		}
 	}
-	var top []pyjson.Member
 	if cause, ok := v.Get("cause"); ok && !cause.IsNull() {
 		if n, ok := pyInt(cause); ok {
-			top = append(top, pyjson.Member{Key: "cause", Value: intText(n)})
+			t.cause = intText(n)
 		} else {
 			d.fail("int_type", cause, "Input should be the id of an event", "cause")
 		}
 	}
 	if m, ok := v.Get("tool_call_metadata"); ok {
-		top = append(top, pyjson.Member{Key: "tool_call_metadata", Value: d.toolCallMetadata(m)})
+		t.toolCallMetadata = d.toolCallMetadata(m)
 	}
 	if m, ok := v.Get("llm_metrics"); ok {
-		top = append(top, pyjson.Member{Key: "llm_metrics", Value: d.llmMetrics(m)})
+		t.llmMetrics = d.llmMetrics(m)
 	}
-	if t, ok := v.Get("timeout"); ok && isAction && !t.IsNull() {
-		switch t.Kind() {
-		case pyjson.Int, pyjson.Float, pyjson.Bool:
-			f := t.Float64()
-			if math.IsInf(f, 0) {
-				d.fail("finite_number", t, "Input should be a finite number", "timeout")
-			}
-			top = append(top, pyjson.Member{Key: "timeout", Value: pyjson.FloatOf(f)})
-		default:
-			d.fail("float_type", t, "Input should be a number of seconds", "timeout")
-		}
+	if timeout, ok := v.Get("timeout"); ok && s == actionSide && !timeout.IsNull() {
+		t.timeout = d.timeout(timeout)
 	}
-	return top
+	return t
 }
 
-// pyInt is Python's int() of a value, as text.
-func pyInt(v pyjson.Value) (string, bool) {
+// timeout reads a number of seconds.
+func (d *decoding) timeout(v pyjson.Value) pyjson.Value {
+	switch v.Kind() {
+	case pyjson.Int, pyjson.Float, pyjson.Bool:
+		seconds := v.Float64()
+		if math.IsInf(seconds, 0) {
+			d.fail("finite_number", v, "Input should be a finite number", "timeout")
+		}
+		return pyjson.FloatOf(seconds)
+	}
+	d.fail("float_type", v, "Input should be a number of seconds", "timeout")
+	return v
+}
+
+// maxDigits is how many digits Python reads as an integer.
+const maxDigits = 4300
+
+// pyInt is Python's int() of a value, as text. A Float is finite: a body with
+// another is refused before.
+func pyInt(v pyjson.Value) (text string, ok bool) {
 	switch v.Kind() {
 	case pyjson.Int:
 		return v.Text(), true
@@ -269,79 +313,66 @@ func pyInt(v pyjson.Value) (string, bool) {
 		}
 		return "0", true
 	case pyjson.Float:
-		f := v.Float64()
-		if math.IsNaN(f) || math.IsInf(f, 0) {
-			return "", false
-		}
-		n, _ := big.NewFloat(f).Int(nil)
+		n, _ := big.NewFloat(v.Float64()).Int(nil)
 		return n.String(), true
 	case pyjson.String:
 		text := strings.TrimSpace(v.Text())
-		digits := strings.TrimPrefix(strings.TrimPrefix(text, "+"), "-")
-		if digits == "" || strings.ContainsFunc(digits, func(r rune) bool { return r != '_' && (r < '0' || r > '9') }) ||
-			strings.HasPrefix(digits, "_") || strings.HasSuffix(digits, "_") || strings.Contains(digits, "__") || len(digits) > 4300 {
+		digits := strings.TrimLeft(text, "+-") // more than one sign is no number
+		if strings.HasPrefix(digits, "_") || strings.HasSuffix(digits, "_") || strings.Contains(digits, "__") || len(digits) > maxDigits {
 			return "", false
 		}
-		n, ok := new(big.Int).SetString(strings.ReplaceAll(strings.TrimPrefix(text, "+"), "_", ""), 10)
-		if !ok {
-			return "", false
-		}
-		return n.String(), true
+		n, ok := new(big.Int).SetString(strings.ReplaceAll(text, "_", ""), 10)
+		return n.String(), ok
 	}
 	return "", false
 }
 
+// intText is the Int that digits are.
 func intText(n string) pyjson.Value {
 	v, _ := pyjson.Decode([]byte(n))
 	return v
 }
 
-// write makes the event's JSON, in upstream's order of keys.
-func (d *decoding) write(e *Event, in instance, member, argsName string, message pyjson.Value, top []pyjson.Member) {
-	b := append(make([]byte, 0, 512), `{"timestamp":"`...)
-	b = append(b, formatTime(d.Timestamp)...)
+// top are the members beside the kind and its fields; those that are null or
+// absent are not written.
+type top struct{ cause, toolCallMetadata, llmMetrics, timeout pyjson.Value }
+
+// appendHead appends the members that every event begins with.
+func (d *decoding) appendHead(b []byte) []byte {
+	b = append(b, `{"timestamp":"`...)
+	b = appendTime(b, d.Timestamp)
 	b = append(b, `","source":`...)
-	b = pyjson.AppendString(b, d.Source)
-	if !message.IsNull() {
-		b = append(b, `,"message":`...)
-		b = message.Append(b)
-	}
-	var timeout []pyjson.Member
-	for i, m := range top {
-		if m.Key == "timeout" {
-			timeout, top = top[i:i+1], top[:i]
-			break
-		}
-	}
-	for len(top) > 0 && top[0].Key == "cause" {
-		b = appendMember(b, top[0])
-		top = top[1:]
-	}
-	b = appendMember(b, pyjson.Member{Key: member, Value: pyjson.StringOf(in.kind.name)})
-	for _, m := range top {
-		b = appendMember(b, m)
-	}
-	if member == "observation" {
+	return pyjson.AppendString(b, d.Source)
+}
+
+// appendEvent appends an event in upstream's order of keys.
+func (d *decoding) appendEvent(b []byte, in *instance, s side, message pyjson.Value, t top) []byte {
+	b = d.appendHead(b)
+	b = appendGiven(b, "message", message)
+	b = appendGiven(b, "cause", t.cause)
+	b = appendMember(b, pyjson.Member{Key: s.member, Value: pyjson.StringOf(in.kind.name)})
+	b = appendGiven(b, "tool_call_metadata", t.toolCallMetadata)
+	b = appendGiven(b, "llm_metrics", t.llmMetrics)
+	if s == observationSide {
 		b = appendMember(b, pyjson.Member{Key: "content", Value: in.content})
 	}
 	b = append(b, `,"`...)
-	b = append(b, argsName...)
+	b = append(b, s.fields...)
 	b = append(b, `":{`...)
-	first := true
-	for i, f := range in.kind.fields {
+	sep := ""
+	for i := range in.kind.fields {
+		f := &in.kind.fields[i]
 		if f.omitNull && in.vals[i].IsNull() {
 			continue
 		}
-		if !first {
-			b = append(b, ',')
-		}
-		first = false
+		b = append(b, sep...)
 		b = pyjson.AppendString(b, f.name)
 		b = append(b, ':')
 		b = in.vals[i].Append(b)
+		sep = ","
 	}
 	b = append(b, '}')
-	if member == "observation" {
+	if s == observationSide {
 		switch in.kind.name {
 		case "run":
 			code, _ := in.value("metadata").Get("exit_code")
@@ -350,22 +381,16 @@ func (d *decoding) write(e *Event, in instance, member, argsName string, message
 			b = appendMember(b, pyjson.Member{Key: "success", Value: pyjson.BoolOf(true)})
 		}
 	}
-	for _, m := range timeout {
-		b = appendMember(b, m)
-	}
-	e.JSON = append(b, '}')
+	b = appendGiven(b, "timeout", t.timeout)
+	return append(b, '}')
+}
 
-	extras := make([]pyjson.Member, len(in.vals))
-	for i, f := range in.kind.fields {
-		extras[i] = pyjson.Member{Key: f.name, Value: in.vals[i]}
+// appendGiven appends a member unless it is null.
+func appendGiven(b []byte, key string, v pyjson.Value) []byte {
+	if v.IsNull() {
+		return b
 	}
-	all := append(append([]pyjson.Member{{Key: "content", Value: in.content}}, top...), pyjson.Member{Key: argsName, Value: pyjson.ObjectOf(extras...)})
-	e.Flags |= d.flags(pyjson.ObjectOf(all...), member, in.kind.name)
-	if e.Kind == "change_agent_state" && member == "action" {
-		if s := in.value("agent_state"); s.Kind() == pyjson.String {
-			e.state = s.Text()
-		}
-	}
+	return appendMember(b, pyjson.Member{Key: key, Value: v})
 }
 
 func appendMember(b []byte, m pyjson.Member) []byte {
@@ -373,42 +398,4 @@ func appendMember(b []byte, m pyjson.Member) []byte {
 	b = pyjson.AppendString(b, m.Key)
 	b = append(b, ':')
 	return m.Value.Append(b)
-}
-
-// flags tells what readers must know of an event.
-func (d *decoding) flags(v pyjson.Value, member, name string) (f Flags) {
-	if hasKey(v, func(key string) bool { return strings.HasPrefix(key, "_sa") }) {
-		f |= ServedDiffers
-	}
-	extras, isObservation := v.Get("extras")
-	if isObservation && member == "observation" {
-		if hasKey(extras, func(key string) bool { return unexported[key] }) {
-			f |= ExportDiffers
-		}
-	}
-	if name == "run" {
-		args := extras
-		if member == "action" {
-			args, _ = v.Get("args")
-		}
-		if hidden, _ := args.Get("hidden"); hidden.Truthy() {
-			f |= IsHidden
-		}
-	}
-	if name == "null" {
-		f |= IsNull
-	}
-	if member == "action" && name == "recall" {
-		f |= IsRecallAction
-	}
-	if member == "observation" && name == "agent_state_changed" {
-		f |= IsStateChange
-	}
-	if d.Source == "environment" {
-		f |= IsEnvironment
-		if member == "observation" && slices.Contains([]string{"run", "agent_state_changed", "recall", "error"}, name) {
-			f |= IsLiveEnv
-		}
-	}
-	return f
 }

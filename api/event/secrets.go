@@ -16,7 +16,7 @@ type Secret struct {
 const Hidden = "<secret_hidden>"
 
 // Mask replaces every secret in a text, in order, so that one may hit what
-// another has left.
+// another has left. Case counts; an empty secret stands between all characters.
 func Mask(text string, secrets []Secret) string {
 	for _, s := range secrets {
 		text = strings.ReplaceAll(text, s.Value, Hidden)
@@ -37,9 +37,17 @@ func mask(v pyjson.Value, secrets []Secret) pyjson.Value {
 		}
 		return pyjson.ArrayOf(items...)
 	case pyjson.Object:
-		return mapMembers(v, func(m pyjson.Member) pyjson.Member {
-			return pyjson.Member{Key: Mask(m.Key, secrets), Value: mask(m.Value, secrets)}
-		})
+		var masked pyjson.Builder
+		for _, m := range v.Members() {
+			m = maskMember(m, secrets)
+			masked.Set(m.Key, m.Value)
+		}
+		return masked.Object()
 	}
 	return v
+}
+
+// maskMember masks a key and its value.
+func maskMember(m pyjson.Member, secrets []Secret) pyjson.Member {
+	return pyjson.Member{Key: Mask(m.Key, secrets), Value: mask(m.Value, secrets)}
 }

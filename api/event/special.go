@@ -191,6 +191,9 @@ func checkRecalled(d *decoding, in *instance) {
 	}
 	items := slices.Clone(knowledge.Items())
 	for i, item := range items {
+		if d.enough() {
+			return
+		}
 		if item.Kind() != pyjson.Object {
 			continue
 		}

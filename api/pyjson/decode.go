@@ -226,66 +226,39 @@ func (d *decoder) value(depth int) (Value, error) {
 }
 
 func (d *decoder) object(depth int) (Value, error) {
-	v := Value{kind: Object, members: []Member{}}
-	var index map[string]int // of many keys
+	var object Builder
 	d.i++
 	d.space()
 	if d.at('}') {
 		d.i++
-		return v, nil
+		return object.Object(), nil
 	}
 	for {
 		if !d.at('"') {
-			return v, d.fail("Expecting property name enclosed in double quotes", d.i)
+			return Value{}, d.fail("Expecting property name enclosed in double quotes", d.i)
 		}
 		key, err := d.string()
 		if err != nil {
-			return v, err
+			return Value{}, err
 		}
 		d.space()
 		if !d.at(':') {
-			return v, d.fail("Expecting ':' delimiter", d.i)
+			return Value{}, d.fail("Expecting ':' delimiter", d.i)
 		}
 		d.i++
 		d.space()
 		x, err := d.value(depth + 1)
 		if err != nil {
-			return v, err
+			return Value{}, err
 		}
-		// A later value of a key takes the place of the first.
-		place := -1
-		const few = 16
-		if len(v.members) < few {
-			for i := range v.members {
-				if v.members[i].Key == key {
-					place = i
-				}
-			}
-		} else {
-			if index == nil {
-				index = make(map[string]int, 2*few)
-				for i := range v.members {
-					index[v.members[i].Key] = i
-				}
-			}
-			if i, ok := index[key]; ok {
-				place = i
-			} else {
-				index[key] = len(v.members)
-			}
-		}
-		if place >= 0 {
-			v.members[place].Value = x
-		} else {
-			v.members = append(v.members, Member{key, x})
-		}
+		object.Set(key, x)
 		d.space()
 		if d.at('}') {
 			d.i++
-			return v, nil
+			return object.Object(), nil
 		}
 		if !d.at(',') {
-			return v, d.fail("Expecting ',' delimiter", d.i)
+			return Value{}, d.fail("Expecting ',' delimiter", d.i)
 		}
 		d.i++
 		d.space()
@@ -293,26 +266,26 @@ func (d *decoder) object(depth int) (Value, error) {
 }
 
 func (d *decoder) array(depth int) (Value, error) {
-	v := Value{kind: Array, items: []Value{}}
+	var items []Value
 	d.i++
 	d.space()
 	if d.at(']') {
 		d.i++
-		return v, nil
+		return ArrayOf(items...), nil
 	}
 	for {
 		x, err := d.value(depth + 1)
 		if err != nil {
-			return v, err
+			return Value{}, err
 		}
-		v.items = append(v.items, x)
+		items = append(items, x)
 		d.space()
 		if d.at(']') {
 			d.i++
-			return v, nil
+			return ArrayOf(items...), nil
 		}
 		if !d.at(',') {
-			return v, d.fail("Expecting ',' delimiter", d.i)
+			return Value{}, d.fail("Expecting ',' delimiter", d.i)
 		}
 		d.i++
 		d.space()

@@ -22,22 +22,22 @@ func (v Value) Append(b []byte) []byte {
 		return AppendString(b, v.text)
 	case Array:
 		b = append(b, '[')
-		for i := range v.items {
+		for i, x := range v.Items() {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = v.items[i].Append(b)
+			b = x.Append(b)
 		}
 		return append(b, ']')
 	}
 	b = append(b, '{')
-	for i := range v.members {
+	for i, m := range v.Members() {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = AppendString(b, v.members[i].Key)
+		b = AppendString(b, m.Key)
 		b = append(b, ':')
-		b = v.members[i].Value.Append(b)
+		b = m.Value.Append(b)
 	}
 	return append(b, '}')
 }
@@ -83,30 +83,30 @@ func appendEscaped(b []byte, c byte) []byte {
 	return append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 }
 
-// AppendASCII appends json.dumps(v): ", " and ": ", every character beyond
-// ASCII escaped.
+// AppendASCII appends json.dumps(v): ", " and ": ", every character but
+// printable ASCII escaped.
 func (v Value) AppendASCII(b []byte) []byte {
 	switch v.kind {
 	case String:
 		return appendASCIIString(b, v.text)
 	case Array:
 		b = append(b, '[')
-		for i := range v.items {
+		for i, x := range v.Items() {
 			if i > 0 {
 				b = append(b, ", "...)
 			}
-			b = v.items[i].AppendASCII(b)
+			b = x.AppendASCII(b)
 		}
 		return append(b, ']')
 	case Object:
 		b = append(b, '{')
-		for i := range v.members {
+		for i, m := range v.Members() {
 			if i > 0 {
 				b = append(b, ", "...)
 			}
-			b = appendASCIIString(b, v.members[i].Key)
+			b = appendASCIIString(b, m.Key)
 			b = append(b, ": "...)
-			b = v.members[i].Value.AppendASCII(b)
+			b = m.Value.AppendASCII(b)
 		}
 		return append(b, '}')
 	}
@@ -119,11 +119,12 @@ func appendASCIIString(b []byte, s string) []byte {
 		c := s[i]
 		if c < utf8.RuneSelf {
 			i++
-			if c >= ' ' && c != '"' && c != '\\' && c != 0x7f {
+			switch {
+			case c == 0x7f:
+				b = appendU(b, rune(c))
+			case c >= ' ' && c != '"' && c != '\\':
 				b = append(b, c)
-			} else if c == 0x7f {
-				b = append(b, c)
-			} else {
+			default:
 				b = appendEscaped(b, c)
 			}
 			continue
@@ -194,22 +195,22 @@ func (v Value) repr(b *strings.Builder) {
 		reprString(b, v.text)
 	case Array:
 		b.WriteByte('[')
-		for i := range v.items {
+		for i, x := range v.Items() {
 			if i > 0 {
 				b.WriteString(", ")
 			}
-			v.items[i].repr(b)
+			x.repr(b)
 		}
 		b.WriteByte(']')
 	case Object:
 		b.WriteByte('{')
-		for i := range v.members {
+		for i, m := range v.Members() {
 			if i > 0 {
 				b.WriteString(", ")
 			}
-			reprString(b, v.members[i].Key)
+			reprString(b, m.Key)
 			b.WriteString(": ")
-			v.members[i].Value.repr(b)
+			m.Value.repr(b)
 		}
 		b.WriteByte('}')
 	}

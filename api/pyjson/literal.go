@@ -56,7 +56,11 @@ func (l *literal) read(depth int) (Value, error) {
 	case (c == 'b' || c == 'B') && l.i+1 < len(l.s) && strings.IndexByte(`'"`, l.s[l.i+1]) >= 0:
 		return Value{}, ErrNotJSON
 	case c >= '0' && c <= '9' || c == '-' && l.i+1 < len(l.s) && l.s[l.i+1] >= '0' && l.s[l.i+1] <= '9':
-		return l.number()
+		v, err := l.number()
+		if err != nil {
+			err = ErrLiteral
+		}
+		return v, err
 	}
 	return Value{}, ErrLiteral
 }
@@ -65,13 +69,10 @@ func (l *literal) sequence(open byte, depth int) (Value, error) {
 	end := map[byte]byte{'[': ']', '(': ')'}[open]
 	l.i++
 	items := []Value{}
-	for comma := false; ; comma = true {
+	for {
 		l.space()
 		if l.at(end) {
 			l.i++
-			if open == '(' && len(items) == 1 && !comma {
-				return items[0], nil
-			}
 			return ArrayOf(items...), nil
 		}
 		v, err := l.read(depth + 1)
@@ -83,7 +84,7 @@ func (l *literal) sequence(open byte, depth int) (Value, error) {
 		if l.at(end) {
 			l.i++
 			if open == '(' && len(items) == 1 {
-				return items[0], nil // in parentheses, no tuple
+				return items[0], nil // no comma: not a tuple
 			}
 			return ArrayOf(items...), nil
 		}
@@ -96,18 +97,21 @@ func (l *literal) sequence(open byte, depth int) (Value, error) {
 
 func (l *literal) dict(depth int) (Value, error) {
 	l.i++
-	var members []Member
+	var members Builder
 	for {
 		l.space()
 		if l.at('}') {
 			l.i++
-			return ObjectOf(members...), nil
+			return members.Object(), nil
 		}
 		key, err := l.read(depth + 1)
 		if err != nil {
 			return key, err
 		}
 		l.space()
+		if l.at(',') || l.at('}') {
+			return Value{}, ErrNotJSON // a set
+		}
 		if !l.at(':') {
 			return Value{}, ErrLiteral
 		}
@@ -120,7 +124,7 @@ func (l *literal) dict(depth int) (Value, error) {
 		if err != nil {
 			return v, err
 		}
-		members = append(members, Member{key.text, v})
+		members.Set(key.text, v)
 		l.space()
 		if l.at(',') {
 			l.i++

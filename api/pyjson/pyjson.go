@@ -32,9 +32,14 @@ const (
 
 // A Value is one JSON value. The zero Value is null.
 type Value struct {
-	kind    Kind
-	bool    bool
-	text    string // String: its characters; Int, Float: as Python writes it
+	kind  Kind
+	bool  bool
+	text  string // String: its characters; Int, Float: as Python writes it
+	parts *parts // of an Array or Object; nil is none
+}
+
+// parts are apart from the Value, so that one with none of them is small.
+type parts struct {
 	items   []Value
 	members []Member
 }
@@ -46,27 +51,99 @@ type Member struct {
 	Value Value
 }
 
-// Constructors.
-func BoolOf(b bool) Value          { return Value{kind: Bool, bool: b} }
-func StringOf(s string) Value      { return Value{kind: String, text: s} }
-func IntOf(i int64) Value          { return Value{kind: Int, text: strconv.FormatInt(i, 10)} }
-func FloatOf(f float64) Value      { return Value{kind: Float, text: FloatRepr(f)} }
-func ArrayOf(items ...Value) Value { return Value{kind: Array, items: items} }
-func ObjectOf(ms ...Member) Value  { return Value{kind: Object, members: ms} }
-func (v Value) Kind() Kind         { return v.kind }
-func (v Value) IsNull() bool       { return v.kind == Null }
-func (v Value) Bool() bool         { return v.bool }
-func (v Value) Items() []Value     { return v.items }
-func (v Value) Members() []Member  { return v.members }
+// BoolOf returns a Bool.
+func BoolOf(b bool) Value { return Value{kind: Bool, bool: b} }
+
+// StringOf returns a String of UTF-8 text.
+func StringOf(s string) Value { return Value{kind: String, text: s} }
+
+// IntOf returns an Int.
+func IntOf(i int64) Value { return Value{kind: Int, text: strconv.FormatInt(i, 10)} }
+
+// FloatOf returns a Float.
+func FloatOf(f float64) Value { return Value{kind: Float, text: FloatRepr(f)} }
+
+// ArrayOf returns an Array that keeps the items it is given.
+func ArrayOf(items ...Value) Value { return Value{kind: Array, parts: &parts{items: items}} }
+
+// ObjectOf returns an Object that keeps the members it is given, whose keys
+// must differ; a [Builder] sees to that.
+func ObjectOf(members ...Member) Value { return Value{kind: Object, parts: &parts{members: members}} }
+
+// Kind is the type of the value.
+func (v Value) Kind() Kind { return v.kind }
+
+// IsNull tells whether the value is null.
+func (v Value) IsNull() bool { return v.kind == Null }
+
+// Bool is the value of a Bool, false for others.
+func (v Value) Bool() bool { return v.bool }
+
+// Items are those of an Array, in order; they must not be changed.
+func (v Value) Items() []Value {
+	if v.parts == nil {
+		return nil
+	}
+	return v.parts.items
+}
+
+// Members are those of an Object, in order; they must not be changed.
+func (v Value) Members() []Member {
+	if v.parts == nil {
+		return nil
+	}
+	return v.parts.members
+}
+
+// A Builder makes an Object. As in a Python dictionary, a later value of a key
+// takes the place of the first. The zero Builder is empty.
+type Builder struct {
+	members []Member
+	index   map[string]int // of the members' keys, once they are many
+}
+
+// few keys are found faster by looking at each.
+const few = 16
+
+// Set gives a key its value.
+func (b *Builder) Set(key string, v Value) {
+	if i := b.find(key); i >= 0 {
+		b.members[i].Value = v
+		return
+	}
+	if b.index != nil {
+		b.index[key] = len(b.members)
+	}
+	b.members = append(b.members, Member{key, v})
+}
+
+func (b *Builder) find(key string) int {
+	if len(b.members) < few {
+		return slices.IndexFunc(b.members, func(m Member) bool { return m.Key == key })
+	}
+	if b.index == nil {
+		b.index = make(map[string]int, 2*few)
+		for i := range b.members {
+			b.index[b.members[i].Key] = i
+		}
+	}
+	if i, ok := b.index[key]; ok {
+		return i
+	}
+	return -1
+}
+
+// Object returns the object of all that was set.
+func (b *Builder) Object() Value { return ObjectOf(b.members...) }
 
 // Text is the characters of a String, or an Int or Float as Python writes it.
 func (v Value) Text() string { return v.text }
 
 // Get returns the value of a key of an Object.
 func (v Value) Get(key string) (Value, bool) {
-	for i := range v.members {
-		if v.members[i].Key == key {
-			return v.members[i].Value, true
+	for _, m := range v.Members() {
+		if m.Key == key {
+			return m.Value, true
 		}
 	}
 	return Value{}, false
@@ -107,9 +184,9 @@ func (v Value) Truthy() bool {
 	case String:
 		return v.text != ""
 	case Array:
-		return len(v.items) > 0
+		return len(v.Items()) > 0
 	case Object:
-		return len(v.members) > 0
+		return len(v.Members()) > 0
 	}
 	return false
 }
@@ -159,14 +236,13 @@ func (v Value) fault(path []any) *Fault {
 			return &Fault{Path: slices.Clone(path), What: "a lone surrogate"}
 		}
 	case Array:
-		for i := range v.items {
-			if f := v.items[i].fault(append(path, i)); f != nil {
+		for i, x := range v.Items() {
+			if f := x.fault(append(path, i)); f != nil {
 				return f
 			}
 		}
 	case Object:
-		for i := range v.members {
-			m := &v.members[i]
+		for _, m := range v.Members() {
 			if hasSurrogate(m.Key) {
 				return &Fault{Path: slices.Clone(path), What: "a lone surrogate", Key: true}
 			}
