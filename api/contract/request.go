@@ -1,0 +1,246 @@
+package contract
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+
+	"github.com/openhands-local/openhands-local/api/pyjson"
+)
+
+// A Body is the decoded body of a request.
+type Body struct {
+	// Raw is what was sent.
+	Raw []byte
+	// JSON is what was sent as Go's decoders take it, once Validate returned
+	// nil: the declared fields with their values in plain form. It is nil when
+	// no JSON body is declared, and when an optional one was not sent.
+	JSON []byte
+
+	value pyjson.Value // of a JSON body; a text when it is not sent as JSON
+	text  bool         // not sent as JSON
+	form  []formField
+}
+
+// ReadBody reads the body of r and decodes it, if the operation declares one.
+// r.Body can be read again afterwards.
+//
+// The error is an [*Invalid] for broken JSON, a [*Refusal] for what no
+// decoder understands, or what reading r.Body failed with. Upstream answers
+// both before it looks at the key or the conversation (recorded auth_order,
+// auth_multipart_first).
+func (op *Operation) ReadBody(r *http.Request) (*Body, error) {
+	b := &Body{}
+	if r.Body != nil && r.Body != http.NoBody {
+		raw := bytes.NewBuffer(make([]byte, 0, min(max(r.ContentLength, 0), maxGuess)+bytes.MinRead))
+		if _, err := raw.ReadFrom(r.Body); err != nil {
+			return nil, err
+		}
+		b.Raw = raw.Bytes()
+		setBody(r, b.Raw)
+	}
+	switch {
+	case op.body == nil:
+		return b, nil
+	case op.body.form:
+		return b, b.readForm(r.Header.Get("Content-Type"))
+	case len(b.Raw) == 0:
+		return b, nil
+	case !isJSON(r.Header.Get("Content-Type")):
+		b.text, b.value = true, pyjson.StringOf(string(b.Raw))
+		return b, nil
+	}
+	return b, b.decode()
+}
+
+// maxGuess is how much of a body is made room for on a client's word.
+const maxGuess = 64 << 10
+
+// setBody lets r.Body be read from its beginning.
+func setBody(r *http.Request, text []byte) {
+	r.Body, r.GetBody = io.NopCloser(bytes.NewReader(text)), nil
+	r.ContentLength = int64(len(text))
+}
+
+// isJSON reports whether FastAPI decodes a body of this content type as JSON
+// (recorded create_content_types).
+func isJSON(contentType string) bool {
+	if contentType == "" {
+		return true
+	}
+	media, _, _ := strings.Cut(contentType, ";")
+	subtype, ok := strings.CutPrefix(strings.ToLower(strings.TrimSpace(media)), "application/")
+	return ok && !strings.Contains(subtype, "/") && (subtype == "json" || strings.HasSuffix(subtype, "+json"))
+}
+
+func (b *Body) decode() error {
+	v, err := pyjson.Decode(b.Raw)
+	var syntax *pyjson.SyntaxError
+	switch {
+	case errors.As(err, &syntax):
+		return &Invalid{[]Error{{
+			Type: "json_invalid", Loc: []any{"body", syntax.Offset}, Msg: "JSON decode error",
+			Input: pyjson.ObjectOf(), Ctx: ctx("error", pyjson.StringOf(syntax.Msg)),
+		}}}
+	case err != nil:
+		return errBody
+	}
+	b.value = v
+	return nil
+}
+
+// Validate checks the path's parameters, the query and the body, and writes
+// back what it read: r.URL.RawQuery has one value for each parameter sent, and
+// the body is that of [Body.JSON]. A value of the path is only checked. An
+// integer that 64 bits cannot hold becomes the nearest they can.
+//
+// The error is an [*Invalid] that names every fault: the path's, the query's,
+// then the body's; or a [*Refusal].
+func (op *Operation) Validate(r *http.Request, pathParams map[string]string, body *Body) error {
+	read := &reader{}
+	for _, p := range op.path {
+		read.parameter(p, "path", []string{strings.ToValidUTF8(pathParams[p.name], "\ufffd")})
+	}
+	pairs := parseQuery(r.URL.RawQuery)
+	query := op.readQuery(read, pairs)
+	value, err := op.readBody(read, body)
+	switch {
+	case err != nil:
+		return err
+	case len(read.errs) > 0:
+		return &Invalid{read.errs}
+	}
+	if err := op.judge(r, pathParams, query, value, body); err != nil {
+		return err
+	}
+	if len(op.query) > 0 && len(pairs) > 0 {
+		r.URL.RawQuery = writeQuery(pairs, query)
+	}
+	if op.body != nil && !op.body.form && len(body.Raw) > 0 && !value.IsNull() {
+		body.JSON = value.Append(make([]byte, 0, len(body.Raw)))
+		setBody(r, body.JSON)
+	}
+	return nil
+}
+
+// parameter reads a parameter from its texts: of several the last counts,
+// unless it is a list. It returns the texts of what was read, nil when nothing
+// was sent.
+func (r *reader) parameter(p parameter, in string, sent []string) []string {
+	r.push(in)
+	r.push(p.name)
+	defer func() { r.at = r.at[:0] }()
+	if len(sent) == 0 {
+		if p.required {
+			r.fail(missing, pyjson.Value{})
+		}
+		return nil
+	}
+	if s, _ := p.target(); s.typ != "array" {
+		return []string{textOf(r.read(p.schema, pyjson.StringOf(sent[len(sent)-1])))}
+	}
+	items := make([]pyjson.Value, len(sent))
+	for i, text := range sent {
+		items[i] = pyjson.StringOf(text)
+	}
+	texts := make([]string, len(sent))
+	for i, item := range r.read(p.schema, pyjson.ArrayOf(items...)).Items() {
+		texts[i] = textOf(item)
+	}
+	return texts
+}
+
+// textOf is a value as a query has it.
+func textOf(v pyjson.Value) string {
+	if v.Kind() == pyjson.String {
+		return v.Text()
+	}
+	return string(v.Append(nil))
+}
+
+// readQuery reads the declared parameters and returns those sent, with their
+// canonical values.
+func (op *Operation) readQuery(read *reader, pairs []pair) url.Values {
+	query := make(url.Values, len(op.query))
+	for _, p := range op.query {
+		if texts := read.parameter(p, "query", valuesOf(pairs, p.name)); texts != nil {
+			query[p.name] = texts
+		}
+	}
+	return query
+}
+
+// readBody reads the body as its schema says.
+func (op *Operation) readBody(read *reader, body *Body) (pyjson.Value, error) {
+	spec := op.body
+	if spec == nil {
+		return pyjson.Value{}, nil
+	}
+	read.push("body")
+	switch {
+	case spec.form:
+		return read.form(spec, body.form), nil
+	case body.text && !utf8.Valid(body.Raw):
+		return pyjson.Value{}, errBody
+	case body.value.IsNull():
+		if spec.required {
+			read.fail(missing, pyjson.Value{})
+		}
+		return pyjson.Value{}, nil
+	}
+	return read.read(spec.schema, body.value), nil
+}
+
+// judge lets the view decide. What it refuses though it could be read is told
+// in its own words.
+func (op *Operation) judge(r *http.Request, pathParams map[string]string, query url.Values, value pyjson.Value, body *Body) error {
+	err := openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
+		Request: r, PathParams: pathParams, QueryParams: query, Route: op.route, Options: options,
+	})
+	var refused *openapi3filter.RequestError
+	if errors.As(err, &refused) && refused.Parameter != nil {
+		name := refused.Parameter.Name
+		return &Invalid{[]Error{viewError(err, []any{refused.Parameter.In, name}, query.Get(name))}}
+	}
+	if err != nil {
+		return &Invalid{[]Error{viewError(err, []any{"path"}, nil)}}
+	}
+	if op.body == nil || value.IsNull() {
+		return nil
+	}
+	if err := op.body.view.VisitJSON(plain(value)); err != nil {
+		return &Invalid{[]Error{viewError(err, []any{"body"}, body.value)}}
+	}
+	return nil
+}
+
+// viewPrefix begins the text of what the view refuses.
+const viewPrefix = "Value error, not as the contract says: "
+
+// viewError is the Error of what the view refuses.
+func viewError(err error, loc []any, input any) Error {
+	msg := err.Error()
+	var in *openapi3.SchemaError
+	if errors.As(err, &in) {
+		msg = in.Reason
+		for _, part := range in.JSONPointer() {
+			if i, err := strconv.Atoi(part); err == nil {
+				loc = append(loc, i)
+			} else {
+				loc = append(loc, part)
+			}
+		}
+		if len(in.JSONPointer()) > 0 {
+			input = in.Value
+		}
+	}
+	return Error{Type: "value_error", Loc: loc, Msg: viewPrefix + msg, Input: input, Ctx: ctx("error", pyjson.ObjectOf())}
+}
