@@ -1,0 +1,128 @@
+package conform
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Difference declares that an answer differs from the recorded one on purpose. A file of them is a YAML list:
+//
+//   - case: misc_docs        # the case, by name
+//     step: 8                # the step, as in a Report; left out where a case is one step
+//     what: header:allow     # the Diff's What; a JSON pointer stands for everything below it too, body for the whole body
+//     reason: full-allow     # one of Reasons
+type Difference struct {
+	Case   string `yaml:"case" json:"case"`
+	Step   string `yaml:"step" json:"step,omitempty"`
+	What   string `yaml:"what" json:"what"`
+	Reason string `yaml:"reason" json:"reason"`
+}
+
+// Reasons are all reasons for which an answer may differ from the recorded one, and what they mean.
+var Reasons = map[string]string{
+	"foreign-origin": "a foreign Host or Origin is refused",
+	"key-first":      "401 comes before anything of the body is read",
+	"full-allow":     "Allow names every method that the path takes",
+	"no-escape":      "no path leads out of its folder, and nothing is written by halves",
+	"web-ui":         "the web UI needs this answer",
+	"no-names":       "the recorded answer names a product or a machine",
+	"unservable":     "NaN, Infinity and lone surrogates are refused, since no page with them can be served",
+	"no-model":       "there is no model that could lack vision, so images are stored",
+	"no-mcp":         "the MCP mount is not served",
+	"no-socket":      "Socket.IO is not served yet",
+	"http-library":   "Go's HTTP library answers a malformed request by itself",
+	"ours":           "a page of ours where upstream has none",
+	"works-here":     "works here without what the recorded server lacked",
+	"no-empty":       "an empty repository is no repository",
+	"unordered":      "the order of the recorded list is arbitrary",
+	"at-once":        "a conversation runs at once, where upstream needs a second",
+}
+
+//go:embed differences.yaml
+var declared []byte
+
+// Declared returns the declared differences of this project's server, run strictly and without settings.
+func Declared() []Difference {
+	d, err := ParseDifferences(declared)
+	if err != nil {
+		panic("differences.yaml: " + err.Error()) // part of the program; a test reads it
+	}
+	return d
+}
+
+// ParseDifferences reads a file of differences. All that is wrong with it is reported together: members missing or
+// unknown, a reason that is not in Reasons, a difference declared twice.
+func ParseDifferences(file []byte) ([]Difference, error) {
+	d := yaml.NewDecoder(bytes.NewReader(file))
+	d.KnownFields(true)
+	var list []Difference
+	if err := d.Decode(&list); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	var problems []error
+	seen := map[Difference]bool{}
+	for i, x := range list {
+		problem := func(format string, args ...any) {
+			problems = append(problems, fmt.Errorf("difference %d (case %q step %q): %s", i+1, x.Case, x.Step, fmt.Sprintf(format, args...)))
+		}
+		if x.Case == "" {
+			problem("no case")
+		}
+		if !validWhat(x.What) {
+			problem("what is %q, not status, body, header:NAME or a JSON pointer", x.What)
+		}
+		if Reasons[x.Reason] == "" {
+			problem("no such reason: %q", x.Reason)
+		}
+		key := Difference{Case: x.Case, Step: x.Step, What: x.What}
+		if seen[key] {
+			problem("%s is declared twice", x.What)
+		}
+		seen[key] = true
+	}
+	return list, errors.Join(problems...)
+}
+
+func validWhat(what string) bool {
+	name, header := strings.CutPrefix(what, "header:")
+	return what == "status" || what == "body" || header && name != "" && name == strings.ToLower(name) || strings.HasPrefix(what, "/")
+}
+
+// Covers tells whether x declares the difference d. A server's failure is never declared, nor is silence: a status of 500
+// or more has no What that covers it.
+func (x Difference) Covers(d Diff) bool {
+	if d.What == "status" && d.Got >= "5" {
+		return false
+	}
+	isBody := d.What == "body" || strings.HasPrefix(d.What, "/")
+	return x.What == d.What || x.What == "body" && isBody || strings.HasPrefix(x.What, "/") && strings.HasPrefix(d.What, x.What+"/")
+}
+
+// WriteDifferences prints differences as a table, with the meaning of the reasons below it.
+func WriteDifferences(w io.Writer, list []Difference) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "CASE\tSTEP\tWHAT\tREASON")
+	var reasons []string
+	for _, x := range list {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", x.Case, x.Step, x.What, x.Reason)
+		if !slices.Contains(reasons, x.Reason) {
+			reasons = append(reasons, x.Reason)
+		}
+	}
+	if len(reasons) > 0 {
+		fmt.Fprintln(t)
+	}
+	slices.Sort(reasons)
+	for _, r := range reasons {
+		fmt.Fprintf(t, "%s\t%s\n", r, Reasons[r])
+	}
+	return t.Flush()
+}

@@ -1,0 +1,562 @@
+package conform
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	ownTimeout     = 20 * time.Second // for an answer of a server that the run started
+	foreignTimeout = 60 * time.Second // of any other
+	settleTimeout  = 2 * time.Minute  // for an agent to be quiet
+	cleanTimeout   = 30 * time.Second // for the requests that delete what was made
+	keyHeader      = "X-Session-API-Key"
+)
+
+// runner holds what all cases of a run share.
+type runner struct {
+	target  Target
+	base    *url.URL // of a server that the run did not start
+	options Options
+	pace    *pace
+	// notDeleted are the paths of what the run made on a server that it did not start, and could not delete.
+	notDeleted []string
+}
+
+func (r *runner) owned() bool { return r.target.Start != nil }
+
+// scenario is one case being run.
+type scenario struct {
+	*runner
+	c       *Case
+	base    *url.URL
+	key     string
+	server  Server // nil if the run did not start it
+	vars    vars
+	due     map[string]bool // placeholders that an answer should have set by now
+	rules   analysis
+	fixed   map[string]bool // ids that stand in the case and were asked for: nobody's
+	mine    map[string]bool // ids, as in a path, of the conversations that this case made
+	secrets map[string]bool // names of the secrets that this case made
+	result  *CaseResult
+}
+
+func (r *runner) runCase(ctx context.Context, c *Case) (CaseResult, error) {
+	result := CaseResult{Name: c.Name, Recorded: c.Recorded, Note: c.Note, Groups: c.Groups()}
+	started := r.options.clock.now()
+	s := &scenario{runner: r, c: c, base: r.base, key: r.target.Key, vars: vars{}, due: map[string]bool{},
+		rules: analyse(c), fixed: map[string]bool{}, mine: map[string]bool{}, secrets: map[string]bool{}, result: &result}
+	err := s.run(ctx)
+	result.Elapsed = r.options.clock.now().Sub(started)
+	return result, err
+}
+
+func (s *scenario) run(ctx context.Context) (err error) {
+	if s.owned() {
+		if s.server, err = s.target.Start(ctx, s.c.Env); err != nil {
+			s.skip(NotApplicable, "the server did not start: "+err.Error())
+			return fmt.Errorf("case %s: start: %w", s.c.Name, err)
+		}
+		defer func() { err = errors.Join(err, s.server.Close()) }()
+		s.key = s.c.Env["SESSION_API_KEY"]
+		if err := s.moved(); err != nil {
+			return err
+		}
+	} else {
+		if outcome, reason := s.leaveOut(); reason != "" {
+			s.skip(outcome, reason)
+			return nil
+		}
+		defer s.clean(ctx)
+		for _, id := range s.c.fixedIDs() {
+			if !s.isNobodys(ctx, id) {
+				s.skip(NotApplicable, fmt.Sprintf("conversation %s may be somebody's", abbreviate(id)))
+				return nil
+			}
+			s.fixed[id] = true
+		}
+	}
+	s.vars["host"] = s.base.Host
+	for i := range s.c.Steps {
+		if ctx.Err() != nil {
+			s.rest(i, NotApplicable, "the run was stopped")
+			return nil
+		}
+		if err := s.step(ctx, strconv.Itoa(i), &s.c.Steps[i]); err != nil {
+			s.rest(i, Failed, err.Error())
+			return nil
+		}
+	}
+	return nil
+}
+
+// leaveOut tells why the case is not sent to a server that the run did not start.
+func (s *scenario) leaveOut() (Outcome, string) {
+	var missing []string
+	for _, g := range s.result.Groups {
+		switch {
+		case g == Env || g == Restart:
+			return NotApplicable, "needs " + map[Group]string{Env: "an environment variable", Restart: "a restart"}[g]
+		case !s.options.allows(g):
+			missing = append(missing, string(g))
+			s.result.LeftOut = append(s.result.LeftOut, g)
+		}
+	}
+	if len(missing) == 0 {
+		return "", ""
+	}
+	return LeftOut, "not allowed: " + strings.Join(missing, ", ")
+}
+
+func (s *scenario) skip(o Outcome, reason string) {
+	s.result.Reason = reason
+	s.c.each(func(id string, st *Step) { s.record(id, st, StepResult{Outcome: o, Note: reason}) })
+}
+
+// rest records the requests from step i on as not sent.
+func (s *scenario) rest(i int, o Outcome, reason string) {
+	s.c.each(func(id string, st *Step) {
+		n, _, _ := strings.Cut(id, ".")
+		if at, err := strconv.Atoi(n); err == nil && at >= i {
+			s.record(id, st, StepResult{Outcome: o, Note: reason})
+		}
+	})
+}
+
+func (s *scenario) record(id string, st *Step, r StepResult) {
+	r.Step, r.Request = id, st.Method+" "+st.Path
+	s.result.Steps = append(s.result.Steps, r)
+}
+
+// moved takes over the URL of a server that was started.
+func (s *scenario) moved() error {
+	base, err := parseURL(s.server.URL())
+	if err != nil {
+		return fmt.Errorf("case %s: %w", s.c.Name, err)
+	}
+	s.base = base
+	s.vars["host"] = base.Host
+	return nil
+}
+
+// step does one step; it returns an error if no further one makes sense.
+func (s *scenario) step(ctx context.Context, id string, st *Step) error {
+	switch st.Op {
+	case "settle":
+		s.settle(ctx, st)
+	case "sleep":
+		s.options.clock.sleep(ctx, s.pause(st))
+	case "restart":
+		if err := s.server.Restart(ctx); err != nil {
+			return fmt.Errorf("restart: %w", err)
+		}
+		return s.moved()
+	case "parallel":
+		s.parallel(ctx, id, st)
+	default:
+		s.request(ctx, id, st)
+	}
+	return nil
+}
+
+// pause is how long a sleep lasts. The recorder slept because the real server does some things after its answer, a
+// server that the run started needs less; but where the rate limit is on, time is what the case is about.
+func (s *scenario) pause(st *Step) time.Duration {
+	d := time.Duration(st.MS) * time.Millisecond
+	if s.owned() && s.c.Env["RATELIMIT"] == "" {
+		return min(d, 50*time.Millisecond)
+	}
+	return d
+}
+
+// prepare fills in the request of st.
+func (s *scenario) prepare(st *Step) (message, error) {
+	m := message{method: st.Method, chunked: st.Chunked}
+	var errs [2]error
+	m.target, errs[0] = s.vars.expand(st.Path, s.due)
+	for _, h := range st.Headers {
+		v, err := s.vars.expand(h[1], s.due)
+		errs[0] = errors.Join(errs[0], err)
+		m.headers = append(m.headers, [2]string{h[0], v})
+	}
+	body, template, err := st.body()
+	if err != nil {
+		return message{}, err
+	}
+	if template {
+		var text string
+		text, errs[1] = s.vars.expand(string(body), s.due)
+		body = []byte(text)
+	}
+	m.body = body
+	if !s.owned() && s.key != "" && !m.has(keyHeader) {
+		m.headers = append(m.headers, [2]string{keyHeader, s.key})
+	}
+	return m, errors.Join(errs[:]...)
+}
+
+// request sends one recorded request and judges the answer.
+func (s *scenario) request(ctx context.Context, id string, st *Step) {
+	if o, reason := s.withhold(id, st); reason != "" {
+		s.record(id, st, StepResult{Outcome: o, Note: reason})
+		return
+	}
+	m, err := s.prepare(st)
+	if err == nil {
+		err = s.guard(m, st)
+	}
+	if err != nil {
+		s.expectCaptures(st)
+		s.record(id, st, StepResult{Outcome: Failed, Note: "not sent: " + err.Error()})
+		return
+	}
+	a := s.send(ctx, m, st)
+	s.capture(st, a)
+	s.record(id, st, s.judge(id, st, m, a))
+}
+
+// withhold tells why a step is not sent to a server that the run did not start, though its case is.
+func (s *scenario) withhold(id string, st *Step) (Outcome, string) {
+	if s.owned() {
+		return "", ""
+	}
+	if id == "0" && s.c.hasPreamble() && !s.options.AllowSettings {
+		return LeftOut, "the recorder's settings are not stored"
+	}
+	if reason := s.c.needsFresh(st, s.options.AllowSettings); reason != "" {
+		return NotApplicable, reason
+	}
+	return "", ""
+}
+
+// guard refuses to change a conversation that this run did not make, on a server that it did not start.
+func (s *scenario) guard(m message, st *Step) error {
+	if s.owned() || !st.writes() {
+		return nil
+	}
+	id, _, ok := conversation(m.target)
+	if ok && !s.mine[id] && !s.fixed[id] {
+		return fmt.Errorf("conversation %s was not made by this run", abbreviate(id))
+	}
+	return nil
+}
+
+// send sends m, paced. A request that makes a conversation is not cut off when the run is stopped: its answer tells what
+// is to be deleted.
+func (s *scenario) send(ctx context.Context, m message, st *Step) Answer {
+	s.pace.wait(ctx)
+	timeout := foreignTimeout
+	if s.owned() {
+		timeout = ownTimeout
+	}
+	if st != nil && st.creates() {
+		ctx = context.WithoutCancel(ctx)
+	}
+	a := send(ctx, s.base, m, timeout)
+	if st != nil && !s.owned() {
+		s.note(m, st, a)
+	}
+	return a
+}
+
+func (s *scenario) expectCaptures(st *Step) {
+	for name := range st.Capture {
+		if st.Answer.Status/100 == 2 {
+			s.due[name] = true
+		}
+	}
+}
+
+func (s *scenario) capture(st *Step, a Answer) {
+	s.expectCaptures(st)
+	if len(st.Capture) == 0 {
+		return
+	}
+	body, err := parseJSON(a.Body)
+	if err != nil {
+		return
+	}
+	for name, pointer := range st.Capture {
+		if v, ok := body.at(pointer); ok && v.text != "" {
+			s.vars[name] = v.text
+		}
+	}
+}
+
+// parallel sends requests at once. Which answer goes to which of them is not told by the recording: each is given the
+// first recorded answer that it equals and that no other has; what remains is compared in order.
+func (s *scenario) parallel(ctx context.Context, id string, group *Step) {
+	messages := make([]message, len(group.Steps))
+	answers := make([]Answer, len(group.Steps))
+	var sent sync.WaitGroup
+	for i := range group.Steps {
+		m, err := s.prepare(&group.Steps[i])
+		if err == nil {
+			err = s.guard(m, &group.Steps[i])
+		}
+		if err != nil {
+			answers[i] = Answer{Err: "not sent: " + err.Error()}
+			continue
+		}
+		messages[i] = m
+		if !s.owned() { // one goroutine at a time may wait for the pace and note what is made
+			answers[i] = s.send(ctx, m, &group.Steps[i])
+			continue
+		}
+		sent.Go(func() { answers[i] = s.send(ctx, m, &group.Steps[i]) })
+	}
+	sent.Wait()
+	free := make([]int, len(answers))
+	for i := range free {
+		free[i] = i
+	}
+	give := func(i, answer int) {
+		st := &group.Steps[i]
+		s.capture(st, answers[answer])
+		s.record(fmt.Sprintf("%s.%d", id, i), st, s.judge(fmt.Sprintf("%s.%d", id, i), st, messages[answer], answers[answer]))
+		free = slices.DeleteFunc(free, func(n int) bool { return n == answer })
+	}
+	var unmatched []int
+	for i := range group.Steps {
+		st := &group.Steps[i]
+		at := slices.IndexFunc(free, func(n int) bool {
+			return len(compare(st.Method, st.Answer, answers[n], s.vars, view{})) == 0
+		})
+		if at < 0 {
+			unmatched = append(unmatched, i)
+			continue
+		}
+		give(i, free[at])
+	}
+	for _, i := range unmatched {
+		give(i, free[0])
+	}
+}
+
+// judge compares the answer with the recorded one and names the outcome.
+func (s *scenario) judge(id string, st *Step, m message, a Answer) StepResult {
+	whole := s.shared(st)
+	diffs := compare(st.Method, st.Answer, a, s.vars, whole)
+	r := StepResult{Outcome: Held}
+	switch {
+	case st.Answer.Status == 0 && a.Status == 0:
+		return r // it hung, as recorded
+	case st.Answer.Status == 0 && a.Status < 500, st.Answer.Status >= 500 && a.isRefusal():
+		return StepResult{Outcome: Refused, Got: statusText(a.Status)}
+	case len(diffs) == 0 && whole.partial():
+		return StepResult{Outcome: Part}
+	case len(diffs) == 0:
+		return r
+	}
+	if own := s.rules.view(st); own.partial() {
+		if whole.partial() {
+			own.ignore = append(own.ignore, whole.ignore...)
+			own.own, own.list = whole.own, whole.list
+		}
+		r.Outcome = Part
+		diffs = compare(st.Method, st.Answer, a, s.vars, own)
+	} else if s.rules.theirs[id] && (a.isRefusal() || a.Status == 200 && s.sameKind(st, a)) {
+		return StepResult{Outcome: Theirs, Got: statusText(a.Status)}
+	}
+	if len(diffs) == 0 {
+		return r
+	}
+	for _, d := range diffs {
+		x, ok := s.declaredFor(id, d)
+		if !ok {
+			r.Undeclared = append(r.Undeclared, d)
+			continue
+		}
+		r.Declared = append(r.Declared, DeclaredDiff{d, x})
+	}
+	r.Outcome = OnPurpose
+	if len(r.Undeclared) > 0 {
+		r.Outcome = Failed
+		r.Want, _ = s.vars.expand(st.Answer.text(), nil)
+		r.Got = a.text()
+		r.Curl = m.curl(s.base, st)
+	}
+	return r
+}
+
+func (s *scenario) declaredFor(id string, d Diff) (Difference, bool) {
+	for _, x := range s.options.Differences {
+		if x.Case == s.c.Name && x.Step == id && x.Covers(d) {
+			return x, true
+		}
+	}
+	return Difference{}, false
+}
+
+// refusals are the statuses that stand for a client's mistake which the real server answered with 500.
+var refusals = []int{400, 401, 403, 404, 409, 413, 415, 422}
+
+// isRefusal tells a 4xx that names a client's mistake, as a JSON object (which an answer to HEAD cannot show).
+func (a Answer) isRefusal() bool {
+	if !slices.Contains(refusals, a.Status) {
+		return false
+	}
+	if t, _ := a.header("Content-Type"); t != "application/json" {
+		return false
+	}
+	body, err := parseJSON(a.Body)
+	return len(a.Body) == 0 || err == nil && body.kind == '{'
+}
+
+func (s *scenario) sameKind(st *Step, a Answer) bool {
+	if st.Answer.Status != 200 {
+		return true
+	}
+	want, err := parseJSON(st.Answer.Body)
+	if err != nil {
+		return false
+	}
+	got, err := parseJSON(a.Body)
+	return err == nil && want.kind == got.kind
+}
+
+// shared is the view of a list that holds other people's entries too, on a server that the run did not start.
+func (s *scenario) shared(st *Step) view {
+	if s.owned() || st.Method != "GET" || st.Answer.Status != 200 {
+		return view{}
+	}
+	switch {
+	case st.lists():
+		return view{list: "/results", ignore: []string{"/next_page_id"}, own: func(v value) bool {
+			id := v.str("conversation_id")
+			return strings.HasPrefix(id, "{{") || s.mine[url.PathEscape(id)]
+		}}
+	case st.Path == "/api/secrets":
+		names := map[string]bool{}
+		s.c.each(func(_ string, st *Step) { names[st.json().str("name")] = true })
+		return view{list: "/custom_secrets", own: func(v value) bool { return names[v.str("name")] }}
+	}
+	return view{}
+}
+
+// own is a request of the engine itself.
+func (s *scenario) own(ctx context.Context, method, target string) (Answer, value) {
+	m := message{method: method, target: target}
+	if s.key != "" {
+		m.headers = [][2]string{{keyHeader, s.key}}
+	}
+	a := s.send(ctx, m, nil)
+	body, _ := parseJSON(a.Body)
+	return a, body
+}
+
+// settle waits until the conversation is RUNNING and its last event stays the same. A server that the run started is asked
+// often, and has done its work when two answers agree; any other, where an agent may think, must be quiet for a while.
+func (s *scenario) settle(ctx context.Context, st *Step) {
+	name := st.Var
+	if name == "" {
+		name = "cid"
+	}
+	id, ok := s.vars[name]
+	if !ok {
+		s.result.Notes = append(s.result.Notes, "settle: {{"+name+"}} has no value")
+		return
+	}
+	poll, quiet, patience := 500*time.Millisecond, 1500*time.Millisecond, 20*time.Second
+	if st.Long {
+		quiet = 4 * time.Second
+	}
+	if s.owned() {
+		poll, quiet, patience = 5*time.Millisecond, 0, 300*time.Millisecond
+	}
+	now := s.options.clock.now
+	setsBase := st.Base == nil || *st.Base
+	begun := now()
+	last, since := "", begun
+	for now().Sub(begun) < settleTimeout && ctx.Err() == nil {
+		_, info := s.own(ctx, http.MethodGet, "/api/conversations/"+url.PathEscape(id))
+		_, page := s.own(ctx, http.MethodGet, "/api/conversations/"+url.PathEscape(id)+"/events?reverse=true&limit=1")
+		event, _ := page.at("/events/0")
+		newest, _ := event.get("id")
+		extras, _ := event.get("extras")
+		// Before anything was posted, the frame every conversation has ends with the agent waiting for the user.
+		waiting := st.Any || !setsBase || extras.str("agent_state") == "awaiting_user_input" || now().Sub(begun) > patience
+		switch {
+		case info.str("status") != "RUNNING" || newest.text == "" || newest.text != last:
+			last, since = newest.text, now()
+		case waiting && now().Sub(since) >= quiet:
+			if setsBase {
+				s.vars["base"] = last
+			}
+			return
+		}
+		if s.owned() && now().Sub(begun) > 10*time.Second {
+			break
+		}
+		s.options.clock.sleep(ctx, poll)
+	}
+	s.result.Notes = append(s.result.Notes, fmt.Sprintf("settle: conversation {{%s}} did not come to rest", name))
+}
+
+// isNobodys tells whether no conversation has this id, on a server that the run did not start. An id that leads out of a
+// folder cannot be asked for; it stands only in cases of the group Harm.
+func (s *scenario) isNobodys(ctx context.Context, id string) bool {
+	if leadsOut(id) {
+		return true
+	}
+	a, body := s.own(ctx, http.MethodGet, "/api/conversations/"+id)
+	return a.Status == http.StatusNotFound || a.Status == http.StatusOK && body.kind == 'n'
+}
+
+// clean deletes what the case made, also when the run is being stopped.
+func (s *scenario) clean(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
+	defer cancel()
+	for id := range s.fixed { // nobody's when the case began: a lenient server makes a conversation of its first event
+		if leadsOut(id) {
+			continue
+		}
+		if a, body := s.own(ctx, http.MethodGet, "/api/conversations/"+id); a.Status == http.StatusOK && body.kind == '{' {
+			s.mine[id] = true
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.mine)) {
+		s.remove(ctx, "/api/conversations/"+id)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.secrets)) {
+		s.remove(ctx, "/api/secrets/"+url.PathEscape(name))
+	}
+}
+
+func (s *scenario) remove(ctx context.Context, path string) {
+	if a, _ := s.own(ctx, http.MethodDelete, path); a.Status/100 != 2 && a.Status != http.StatusNotFound {
+		s.notDeleted = append(s.notDeleted, path)
+	}
+}
+
+// note remembers what an answer says was made, so that it is deleted: on a server that the run did not start.
+func (s *scenario) note(m message, st *Step, a Answer) {
+	if a.Status/100 != 2 {
+		return
+	}
+	if st.creates() {
+		if body, err := parseJSON(a.Body); err == nil && body.str("conversation_id") != "" {
+			s.mine[url.PathEscape(body.str("conversation_id"))] = true
+		}
+	}
+	old, changes := strings.CutPrefix(m.target, "/api/secrets/")
+	if m.target == "/api/secrets" && st.Method == http.MethodPost || changes && st.Method == http.MethodPut && s.secrets[old] {
+		s.secrets[st.json().str("name")] = true
+	}
+}
+
+func abbreviate(s string) string {
+	if len(s) > 40 {
+		return s[:40] + "…"
+	}
+	return s
+}

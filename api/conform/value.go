@@ -1,0 +1,175 @@
+package conform
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// value is a JSON document that has kept the order of its keys and the text of its numbers: the real server
+// writes both always in the same way, and clients compare bytes.
+type value struct {
+	kind byte // one of { [ " 0 t n, as in the first letter of the text; 0 for numbers, t for true and false
+	text string
+	keys []string
+	list []value // elements, or the values of keys
+}
+
+// parseJSON reads exactly one document.
+func parseJSON(b []byte) (value, error) {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	v, err := readValue(d)
+	if err != nil {
+		return value{}, err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return value{}, errors.New("more than one JSON document")
+	}
+	return v, nil
+}
+
+func readValue(d *json.Decoder) (value, error) {
+	t, err := d.Token()
+	if err != nil {
+		return value{}, err
+	}
+	switch t := t.(type) {
+	case string:
+		return value{kind: '"', text: t}, nil
+	case json.Number:
+		return value{kind: '0', text: t.String()}, nil
+	case bool:
+		return value{kind: 't', text: strconv.FormatBool(t)}, nil
+	case json.Delim:
+		v := value{kind: byte(t)}
+		for d.More() {
+			if t == '{' {
+				k, err := d.Token()
+				if err != nil {
+					return value{}, err
+				}
+				v.keys = append(v.keys, k.(string))
+			}
+			e, err := readValue(d)
+			if err != nil {
+				return value{}, err
+			}
+			v.list = append(v.list, e)
+		}
+		_, err := d.Token()
+		return v, err
+	}
+	return value{kind: 'n', text: "null"}, nil
+}
+
+// get returns the member key of an object.
+func (v value) get(key string) (value, bool) {
+	for i, k := range v.keys {
+		if k == key {
+			return v.list[i], true
+		}
+	}
+	return value{}, false
+}
+
+// str returns the string member key of an object, "" if there is none.
+func (v value) str(key string) string {
+	if m, ok := v.get(key); ok && m.kind == '"' {
+		return m.text
+	}
+	return ""
+}
+
+// at resolves a JSON pointer (RFC 6901).
+func (v value) at(pointer string) (value, bool) {
+	if pointer == "" {
+		return v, true
+	}
+	for _, token := range strings.Split(pointer, "/")[1:] {
+		switch v.kind {
+		case '{':
+			m, ok := v.get(strings.NewReplacer("~1", "/", "~0", "~").Replace(token))
+			if !ok {
+				return value{}, false
+			}
+			v = m
+		case '[':
+			i, err := strconv.Atoi(token)
+			if err != nil || i < 0 || i >= len(v.list) {
+				return value{}, false
+			}
+			v = v.list[i]
+		default:
+			return value{}, false
+		}
+	}
+	return v, true
+}
+
+func member(pointer, key string) string {
+	return pointer + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
+}
+
+func element(pointer string, i int) string { return pointer + "/" + strconv.Itoa(i) }
+
+// String is the compact form that the real server writes: no blanks, UTF-8 not escaped.
+func (v value) String() string {
+	var b strings.Builder
+	v.write(&b)
+	return b.String()
+}
+
+func (v value) write(b *strings.Builder) {
+	switch v.kind {
+	case '"':
+		quote(b, v.text)
+	case '{', '[':
+		b.WriteByte(v.kind)
+		for i, e := range v.list {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			if v.kind == '{' {
+				quote(b, v.keys[i])
+				b.WriteByte(':')
+			}
+			e.write(b)
+		}
+		b.WriteByte(v.kind + 2) // } and ] follow two places after { and [
+	default:
+		b.WriteString(v.text)
+	}
+}
+
+func quote(b *strings.Builder, s string) {
+	b.WriteByte('"')
+	for i := range len(s) {
+		switch c := s[i]; c {
+		case '"', '\\':
+			b.WriteByte('\\')
+			b.WriteByte(c)
+		case '\n':
+			b.WriteString(`\n`)
+		case '\r':
+			b.WriteString(`\r`)
+		case '\t':
+			b.WriteString(`\t`)
+		case '\b':
+			b.WriteString(`\b`)
+		case '\f':
+			b.WriteString(`\f`)
+		default:
+			if c < 0x20 {
+				fmt.Fprintf(b, `\u%04x`, c)
+			} else {
+				b.WriteByte(c)
+			}
+		}
+	}
+	b.WriteByte('"')
+}
