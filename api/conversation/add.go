@@ -1,0 +1,100 @@
+package conversation
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/openhands-local/openhands-local/api/event"
+	"github.com/openhands-local/openhands-local/store"
+)
+
+// An Added tells what became of an event.
+type Added struct {
+	ID int64
+	// Repeated: the idempotency key was used before, nothing was stored.
+	Repeated bool
+	// Lenient says in which ways 0.53.0 would have refused.
+	Lenient []string
+}
+
+// Add stores an event that a user posts: any JSON body, of source user. key,
+// when not empty, makes a retry safe. A body that is no event is
+// [*event.Invalid] and stores nothing.
+func (s *Service) Add(ctx context.Context, id string, body []byte, key string) (Added, error) {
+	var added Added
+	c, err := s.get(ctx, id)
+	unknown := errors.Is(err, store.ErrNotFound)
+	if err != nil && (!unknown || s.c.Strict || !ValidID(id)) {
+		return added, err
+	}
+	stopped := !unknown && !s.isRunning(id)
+	if stopped && s.c.Strict {
+		return added, fmt.Errorf("%w: %s", ErrStopped, id)
+	}
+	secrets, err := s.secrets(ctx)
+	if err != nil {
+		return added, err
+	}
+	e, err := event.Normalise(body, event.Options{Timestamp: s.c.Now(), Source: "user", Strict: s.c.Strict, Secrets: secrets})
+	if err != nil {
+		return added, err
+	}
+	if e.Lenient != "" {
+		added.Lenient = append(added.Lenient, e.Lenient)
+	}
+	switch {
+	case unknown:
+		added.Lenient = append(added.Lenient, fmt.Sprintf("unknown conversation %s: 0.53.0 answers 404", id))
+		if c, err = s.bear(ctx, id); err != nil {
+			return added, err
+		}
+	case stopped:
+		added.Lenient = append(added.Lenient, fmt.Sprintf("stopped conversation %s: 0.53.0 answers 500", id))
+		if _, err := s.Start(ctx, id); err != nil {
+			return added, err
+		}
+	}
+	new := store.NewEvent{Flags: uint16(e.Flags), JSON: e.JSON, Key: key}
+	if key != "" {
+		new.Digest = sha256.Sum256(body)
+	}
+	added.ID, added.Repeated, err = s.c.Store.Append(ctx, id, new)
+	if err != nil || added.Repeated {
+		return added, err
+	}
+	if state, ok := e.AgentState(); ok && c.Agent {
+		err = s.writeState(ctx, id, state)
+	}
+	return added, err
+}
+
+// bear makes a conversation for a bare event: it runs and has no agent.
+func (s *Service) bear(ctx context.Context, id string) (store.Conversation, error) {
+	defer s.busy.lock(id)()
+	now := s.c.Now()
+	c, err := s.c.Store.Create(ctx, store.Conversation{ID: id, CreatedAt: now, UpdatedAt: now})
+	if errors.Is(err, store.ErrConflict) {
+		c, err = s.c.Store.Conversation(ctx, id) // another event was first
+	}
+	if err == nil {
+		s.setRunning(id, true)
+	}
+	return c, err
+}
+
+// Inject stores an event as it is given: of any source, with its cause and
+// metrics. The conversation must exist.
+func (s *Service) Inject(ctx context.Context, id, source string, body []byte) (int64, error) {
+	secrets, err := s.secrets(ctx)
+	if err != nil {
+		return 0, err
+	}
+	e, err := event.Normalise(body, event.Options{Timestamp: s.c.Now(), Source: source, Secrets: secrets})
+	if err != nil {
+		return 0, err
+	}
+	n, _, err := s.c.Store.Append(ctx, id, store.NewEvent{Flags: uint16(e.Flags), JSON: e.JSON})
+	return n, err
+}

@@ -1,0 +1,240 @@
+// Package conversation has the rules of a conversation, for every face of the
+// server: HTTP, Socket.IO, agents.
+//
+// A [Service] creates, starts, stops and deletes conversations, adds events
+// to them and reads them back. What a conversation is made of lies in a
+// store; whether it runs is known to the Service alone, so that after a
+// restart all of them are stopped, as on the real server (recorded
+// seq_restart_*).
+//
+// Birth decides. A conversation made by [Service.Create] has an agent: its
+// state events are written as the real server writes them (recorded
+// create_empty, start_stop_cycle). One born of a bare [Service.Add] has none:
+// its ids are the poster's alone.
+package conversation
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"sync"
+	"time"
+
+	"github.com/openhands-local/openhands-local/api/event"
+	"github.com/openhands-local/openhands-local/store"
+)
+
+// Errors of a [Service], beside the store's, [*event.Invalid] and
+// [*settings].
+var (
+	// ErrStopped: the conversation does not run, and the service is strict.
+	ErrStopped = errors.New("conversation is stopped")
+	// ErrNoSettings: nobody has stored settings yet.
+	ErrNoSettings = errors.New("settings not found")
+	// ErrNoLLMKey: the settings have no key for the model.
+	ErrNoLLMKey = errors.New("settings have no LLM API key")
+)
+
+// A Config says what a Service works with. All fields but Strict are
+// required.
+type Config struct {
+	Store store.Store
+	Now   func() time.Time // of events, in the zone they are told in
+	NewID func() string    // of conversations: 32 hexadecimal digits
+	// Strict refuses what OpenHands 0.53.0 refuses. Otherwise an event to an
+	// unknown conversation creates it, one to a stopped conversation starts
+	// it, and kinds of a later version are kept.
+	Strict bool
+}
+
+// A Service keeps the rules of all conversations.
+type Service struct {
+	c Config
+
+	mu      sync.RWMutex
+	running map[string]bool
+	busy    keyed // serialises create, start, stop and delete of one id
+}
+
+// New returns a Service. Every stored conversation is stopped.
+func New(c Config) *Service {
+	return &Service{c: c, running: map[string]bool{}}
+}
+
+// A Status is one of the three states that the API knows.
+type Status string
+
+// What the API says of a conversation.
+const (
+	Starting Status = "STARTING"
+	Running  Status = "RUNNING"
+	Stopped  Status = "STOPPED"
+)
+
+// An Info is a conversation as it is told to a client.
+type Info struct {
+	store.Conversation
+	Title  string // the default one when nobody has named it
+	Status Status
+}
+
+// validID is what an id of a conversation can be; anything else is the id of
+// no conversation and is answered as an unknown one. Upstream takes any text,
+// ids that lead out of its folder too.
+var validID = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
+
+// ValidID tells whether a conversation can have this id.
+func ValidID(id string) bool { return validID.MatchString(id) }
+
+// defaultTitle is upstream's, of the first five characters of an id.
+func defaultTitle(id string) string { return "Conversation " + id[:min(5, len(id))] }
+
+// get returns the stored conversation, ErrNotFound also for an id that no
+// conversation can have.
+func (s *Service) get(ctx context.Context, id string) (store.Conversation, error) {
+	if !ValidID(id) {
+		return store.Conversation{}, &store.Error{Op: "conversation", ID: id, Err: store.ErrNotFound}
+	}
+	return s.c.Store.Conversation(ctx, id)
+}
+
+// Exists returns nil or ErrNotFound.
+func (s *Service) Exists(ctx context.Context, id string) error {
+	_, err := s.get(ctx, id)
+	return err
+}
+
+// Info returns one conversation.
+func (s *Service) Info(ctx context.Context, id string) (Info, error) {
+	c, err := s.get(ctx, id)
+	if err != nil {
+		return Info{}, err
+	}
+	return s.info(ctx, c)
+}
+
+func (s *Service) info(ctx context.Context, c store.Conversation) (Info, error) {
+	i := Info{Conversation: c, Title: c.Title, Status: Stopped}
+	if i.Title == "" {
+		i.Title = defaultTitle(c.ID)
+	}
+	if s.isRunning(c.ID) {
+		i.Status = Running
+	}
+	last, err := s.c.Store.Events(ctx, c.ID, store.Range{To: store.All.To, Reverse: true}, 1)
+	if err != nil && !errors.Is(err, store.ErrCorrupt) {
+		return Info{}, err
+	}
+	for _, e := range last {
+		if at, ok := event.Time(e.JSON, s.c.Now().Location()); ok && at.After(i.UpdatedAt) {
+			i.UpdatedAt = at
+		}
+	}
+	return i, nil
+}
+
+// List returns up to limit conversations, newest first, after offset others,
+// and how many there are in all.
+func (s *Service) List(ctx context.Context, offset, limit int) ([]Info, int, error) {
+	page, total, err := s.c.Store.Conversations(ctx, offset, limit)
+	if err != nil {
+		return nil, 0, err
+	}
+	infos := make([]Info, 0, len(page))
+	for _, c := range page {
+		i, err := s.info(ctx, c)
+		if errors.Is(err, store.ErrNotFound) {
+			continue // deleted since
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		infos = append(infos, i)
+	}
+	return infos, total, nil
+}
+
+// Latest is the latest time that a store tells of, the zero time when it is
+// empty.
+func Latest(ctx context.Context, st store.Store) (time.Time, error) {
+	var latest time.Time
+	s := New(Config{Store: st, Now: time.Now})
+	for offset := 0; ; {
+		page, total, err := s.List(ctx, offset, store.PageEvents)
+		if err != nil {
+			return latest, err
+		}
+		for _, i := range page {
+			if i.UpdatedAt.After(latest) {
+				latest = i.UpdatedAt
+			}
+		}
+		if offset += store.PageEvents; offset >= total {
+			return latest, nil
+		}
+	}
+}
+
+// Rename gives a conversation a title; "" brings the default one back.
+func (s *Service) Rename(ctx context.Context, id, title string) error {
+	if _, err := s.get(ctx, id); err != nil {
+		return err
+	}
+	_, err := s.c.Store.Update(ctx, id, func(c *store.Conversation) error {
+		c.Title = title
+		c.UpdatedAt = s.c.Now()
+		return nil
+	})
+	return err
+}
+
+func (s *Service) isRunning(id string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.running[id]
+}
+
+func (s *Service) setRunning(id string, on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if on {
+		s.running[id] = true
+	} else {
+		delete(s.running, id)
+	}
+}
+
+// keyed is a mutex for each key in use.
+type keyed struct {
+	mu    sync.Mutex
+	locks map[string]*lock
+}
+
+type lock struct {
+	sync.Mutex
+	users int
+}
+
+// lock locks a key and returns what unlocks it.
+func (k *keyed) lock(key string) (unlock func()) {
+	k.mu.Lock()
+	if k.locks == nil {
+		k.locks = map[string]*lock{}
+	}
+	l := k.locks[key]
+	if l == nil {
+		l = &lock{}
+		k.locks[key] = l
+	}
+	l.users++
+	k.mu.Unlock()
+	l.Lock()
+	return func() {
+		l.Unlock()
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if l.users--; l.users == 0 {
+			delete(k.locks, key)
+		}
+	}
+}

@@ -1,0 +1,169 @@
+package conversation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/openhands-local/openhands-local/api/event"
+	"github.com/openhands-local/openhands-local/store"
+)
+
+// A Draft says what a new conversation is to be. Everything may be empty.
+type Draft struct {
+	ID          string // generated when empty
+	Repository  string
+	Branch      string
+	GitProvider string
+	Trigger     string
+	// InitialMessage is the user's first message, stored after the
+	// initial state events. Images are data or http URLs.
+	InitialMessage string
+	Images         []string
+}
+
+// Create makes a conversation with an agent, runs it and writes its initial
+// events. A Draft.ID that exists joins that conversation, as upstream. Without
+// settings it is ErrNoSettings, without a key for the model ErrNoLLMKey.
+func (s *Service) Create(ctx context.Context, d Draft) (Info, error) {
+	if err := s.checkSettings(ctx); err != nil {
+		return Info{}, err
+	}
+	for generated := d.ID == ""; generated; {
+		d.ID = s.c.NewID()
+		switch _, err := s.c.Store.Conversation(ctx, d.ID); {
+		case errors.Is(err, store.ErrNotFound):
+			generated = false
+		case err != nil:
+			return Info{}, err
+		}
+	}
+	if !ValidID(d.ID) {
+		return Info{}, fmt.Errorf("%w: %q", ErrBadID, d.ID)
+	}
+	defer s.busy.lock(d.ID)()
+	now := s.c.Now()
+	c, err := s.c.Store.Create(ctx, store.Conversation{
+		ID: d.ID, CreatedAt: now, UpdatedAt: now, Agent: true,
+		Repository: d.Repository, Branch: d.Branch, GitProvider: d.GitProvider, Trigger: d.Trigger,
+	})
+	if errors.Is(err, store.ErrConflict) {
+		if c, err = s.c.Store.Conversation(ctx, d.ID); err != nil {
+			return Info{}, err
+		}
+		return Info{Conversation: c, Status: Starting}, s.start(ctx, c, false)
+	}
+	if err != nil {
+		return Info{}, err
+	}
+	if err := s.start(ctx, c, true); err != nil {
+		return Info{}, err
+	}
+	if d.InitialMessage != "" || len(d.Images) > 0 {
+		body, err := event.Message(d.InitialMessage, d.Images)
+		if err != nil {
+			return Info{}, err
+		}
+		if err := s.write(ctx, c.ID, "user", body); err != nil {
+			return Info{}, err
+		}
+	}
+	return Info{Conversation: c, Status: Starting}, nil
+}
+
+// ErrBadID: no conversation can have this id.
+var ErrBadID = errors.New("conversation id must be 1 to 128 letters, digits, '.', '_' or '-', not beginning with '.' or '-'")
+
+// Start runs a conversation and returns its status as the API tells it:
+// STARTING when it was stopped, RUNNING when it ran already.
+func (s *Service) Start(ctx context.Context, id string) (Status, error) {
+	c, err := s.get(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	defer s.busy.lock(id)()
+	if s.isRunning(id) {
+		return Running, nil
+	}
+	return Starting, s.start(ctx, c, false)
+}
+
+// start runs a conversation that does not run. The id is locked.
+func (s *Service) start(ctx context.Context, c store.Conversation, fresh bool) error {
+	if s.isRunning(c.ID) {
+		return nil
+	}
+	if c.Agent {
+		if err := s.writeStart(ctx, c.ID, fresh); err != nil {
+			return err
+		}
+	}
+	s.setRunning(c.ID, true)
+	return nil
+}
+
+// Stop ends a conversation's run and returns the status that it had. An
+// unknown conversation was stopped already, as upstream has it (recorded
+// stop_unknown).
+func (s *Service) Stop(ctx context.Context, id string) (before Status, err error) {
+	defer s.busy.lock(id)()
+	if !s.isRunning(id) {
+		return Stopped, nil
+	}
+	c, err := s.get(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	s.setRunning(id, false)
+	if c.Agent {
+		err = s.writeState(ctx, id, "stopped")
+	}
+	return Running, err
+}
+
+// Delete removes a conversation and all that belongs to it.
+func (s *Service) Delete(ctx context.Context, id string) error {
+	if !ValidID(id) {
+		return &store.Error{Op: "delete", ID: id, Err: store.ErrNotFound}
+	}
+	defer s.busy.lock(id)()
+	s.setRunning(id, false)
+	return s.c.Store.Delete(ctx, id)
+}
+
+// writeStart writes what the real server writes when a run begins (recorded
+// create_empty; start_stop_cycle has no second system message).
+func (s *Service) writeStart(ctx context.Context, id string, fresh bool) error {
+	if err := s.writeState(ctx, id, "loading"); err != nil {
+		return err
+	}
+	if fresh {
+		if err := s.write(ctx, id, "agent", systemMessage); err != nil {
+			return err
+		}
+	}
+	const awaiting = "awaiting_user_input"
+	if err := s.write(ctx, id, "environment", changeAgentState(awaiting)); err != nil {
+		return err
+	}
+	return s.writeState(ctx, id, awaiting)
+}
+
+// systemMessage is the agent's first event. The text is our own.
+var systemMessage = []byte(`{"action":"system","args":{"content":"You are a simulated agent of openhands-local: no language model is asked, and every answer is made on this machine.","tools":[],"openhands_version":"0.53.0","agent_class":"CodeActAgent"}}`)
+
+func changeAgentState(state string) []byte {
+	return fmt.Appendf(nil, `{"action":"change_agent_state","args":{"agent_state":%q}}`, state)
+}
+
+// writeState writes that the agent's state is now another.
+func (s *Service) writeState(ctx context.Context, id, state string) error {
+	return s.write(ctx, id, "environment",
+		fmt.Appendf(nil, `{"observation":"agent_state_changed","content":"","extras":{"agent_state":%q,"reason":""}}`, state))
+}
+
+// write adds an event of the server's own.
+func (s *Service) write(ctx context.Context, id, source string, body []byte) error {
+	_, err := s.Inject(ctx, id, source, body)
+	return err
+}
