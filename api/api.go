@@ -1,0 +1,93 @@
+// Package api is what clients talk to: the operations of the contract, with
+// the statuses, bodies and order of refusals of OpenHands 0.53.0.
+//
+// [New] returns them as one http.Handler. The routes are generated from the
+// contract (package gen); every request passes, in this order, the path
+// (route.go), the key, the body's decoding, the conversation, the fields
+// (operation.go, package contract) and the handler, in the file of its
+// resource. Handlers return errors as they are: one table and one writer
+// (errors.go) make every refusal.
+package api
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/openhands-local/openhands-local/api/contract"
+	"github.com/openhands-local/openhands-local/api/conversation"
+	"github.com/openhands-local/openhands-local/api/workspace"
+	"github.com/openhands-local/openhands-local/gen"
+	"github.com/openhands-local/openhands-local/store"
+)
+
+// A Config says what the operations work with. All fields but Key and Strict
+// are required.
+type Config struct {
+	Conversations *conversation.Service
+	Store         store.Store
+	// Workspace opens the files of a conversation.
+	Workspace func(id string) (*workspace.Workspace, error)
+	// Contract returns the loaded contract; the first call may take 30 ms.
+	Contract func() *contract.Contract
+	Key      string // asked for in X-Session-API-Key; empty asks for none
+	Strict   bool
+	// SetConversationID allows the field conversation_id when a conversation
+	// is created, also when Strict.
+	SetConversationID bool
+	Started           time.Time
+	Log               *slog.Logger
+}
+
+// deps is what every operation has at hand.
+type deps struct {
+	Config
+	activity activity
+}
+
+// handlers has all operations. Those of a section are promoted from it; what
+// no section has comes from fallback, which is one level deeper, and is
+// answered by 501.
+type handlers struct {
+	*events
+	*conversations
+	*files
+	*health
+	*preferences
+	*runtime
+	*user
+	fallback
+}
+
+type fallback struct{ gen.Unimplemented }
+
+var _ gen.ServerInterface = handlers{}
+
+// New returns the operations of the contract, /openapi.json, /docs and the
+// page at /.
+func New(c Config) http.Handler {
+	d := &deps{Config: c}
+	h := handlers{
+		events:        &events{d},
+		conversations: &conversations{d},
+		files:         &files{d},
+		health:        &health{d},
+		preferences:   &preferences{d},
+		runtime:       &runtime{d},
+		user:          &user{d},
+	}
+	e := echo.New()
+	e.HTTPErrorHandler = d.writeError
+	e.Pre(d.recoverPanics, normalisePath)
+	e.Use(d.activity.note)
+	perOperation := map[string][]echo.MiddlewareFunc{}
+	for _, op := range gen.Operations {
+		perOperation[op.Key] = []echo.MiddlewareFunc{d.operation(op)}
+	}
+	gen.RegisterHandlersWithOptions(e, h, gen.RegisterHandlersOptions{OperationMiddlewares: perOperation})
+	registerDocs(e)
+	registerHome(e)
+	return e
+}

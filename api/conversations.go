@@ -1,0 +1,321 @@
+package api
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/oapi-codegen/nullable"
+
+	"github.com/openhands-local/openhands-local/api/contract"
+	"github.com/openhands-local/openhands-local/api/conversation"
+	"github.com/openhands-local/openhands-local/gen"
+	"github.com/openhands-local/openhands-local/store"
+)
+
+// conversations has the operations on conversations themselves.
+type conversations struct{ *deps }
+
+// conversationInfo is the API's ConversationInfo with every field written,
+// null where there is nothing, in upstream's order (recorded create_empty).
+// The generated type would leave nulls out.
+type conversationInfo struct {
+	ConversationID     string   `json:"conversation_id"`
+	Title              string   `json:"title"`
+	LastUpdatedAt      string   `json:"last_updated_at"`
+	Status             string   `json:"status"`
+	RuntimeStatus      *string  `json:"runtime_status"`
+	SelectedRepository *string  `json:"selected_repository"`
+	SelectedBranch     *string  `json:"selected_branch"`
+	GitProvider        *string  `json:"git_provider"`
+	Trigger            *string  `json:"trigger"`
+	NumConnections     int      `json:"num_connections"`
+	URL                *string  `json:"url"`
+	SessionAPIKey      *string  `json:"session_api_key"`
+	CreatedAt          string   `json:"created_at"`
+	PRNumber           []string `json:"pr_number"`
+}
+
+func infoOf(i conversation.Info) conversationInfo {
+	c := conversationInfo{
+		ConversationID: i.ID, Title: i.Title, Status: string(i.Status),
+		LastUpdatedAt: utc(i.UpdatedAt), CreatedAt: utc(i.CreatedAt),
+		SelectedRepository: optional(i.Repository), SelectedBranch: optional(i.Branch),
+		GitProvider: optional(i.GitProvider), Trigger: optional(i.Trigger), PRNumber: []string{},
+	}
+	if i.Status != conversation.Stopped {
+		c.RuntimeStatus = optional("STATUS$RUNTIME_STARTED")
+		c.URL = optional("/api/conversations/" + i.ID)
+	}
+	return c
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// utc formats a time as pydantic does: microseconds, left out when they are 0.
+func utc(t time.Time) string {
+	layout := "2006-01-02T15:04:05.000000Z"
+	if t = t.UTC().Truncate(time.Microsecond); t.Nanosecond() == 0 {
+		layout = "2006-01-02T15:04:05Z"
+	}
+	return t.Format(layout)
+}
+
+// conversationAnswer is the API's ConversationResponse.
+type conversationAnswer struct {
+	Status             string  `json:"status"`
+	ConversationID     string  `json:"conversation_id"`
+	Message            *string `json:"message"`
+	ConversationStatus string  `json:"conversation_status"`
+}
+
+func answerOK(id string, status conversation.Status, message string) conversationAnswer {
+	return conversationAnswer{"ok", id, optional(message), string(status)}
+}
+
+// NewConversation makes a conversation, runs it and writes its first events.
+func (o *conversations) NewConversation(c echo.Context) error {
+	var q gen.InitSessionRequest
+	if err := json.Unmarshal(body(c).JSON, &q); err != nil {
+		return err
+	}
+	d := conversation.Draft{
+		Repository: value(q.Repository), Branch: value(q.SelectedBranch), GitProvider: string(value(q.GitProvider)),
+		Trigger: "gui", InitialMessage: value(q.InitialUserMsg), Images: value(q.ImageUrls),
+	}
+	if q.ConversationID != nil {
+		if o.Strict && !o.SetConversationID {
+			return invalid(contract.Error{Type: "extra_forbidden", Loc: []any{"body", "conversation_id"}, Msg: "Extra inputs are not permitted", Input: *q.ConversationID})
+		}
+		d.ID = *q.ConversationID
+	}
+	if err := o.checkOrigin(c, &q, &d); err != nil {
+		return err
+	}
+	i, err := o.Conversations.Create(c.Request().Context(), d)
+	if errors.Is(err, conversation.ErrBadID) {
+		return invalid(contract.Error{Type: "value_error", Loc: []any{"body", "conversation_id"}, Msg: conversation.ErrBadID.Error(), Input: d.ID})
+	}
+	if err != nil {
+		return err
+	}
+	return writeJSON(c, http.StatusOK, answerOK(i.ID, i.Status, ""))
+}
+
+// suggestedTasks are the kinds of tasks that upstream has words for.
+var suggestedTasks = []gen.TaskType{gen.TaskTypeMERGECONFLICTS, gen.TaskTypeFAILINGCHECKS, gen.TaskTypeUNRESOLVEDCOMMENTS, gen.TaskTypeOPENISSUE}
+
+// checkOrigin looks at what a conversation is to begin with: a repository,
+// which takes a provider's token that no one can have here, or a task.
+func (o *conversations) checkOrigin(c echo.Context, q *gen.InitSessionRequest, d *conversation.Draft) error {
+	repository := d.Repository
+	if m, err := q.CreateMicroagent.Get(); err == nil {
+		repository = m.Repo
+	}
+	if t, err := q.SuggestedTask.Get(); err == nil {
+		d.Trigger = "suggested_task"
+		if !slices.Contains(suggestedTasks, t.TaskType) {
+			return invalid(contract.Error{Type: "value_error", Loc: []any{"body", "suggested_task", "task_type"}, Msg: "Input should be MERGE_CONFLICTS, FAILING_CHECKS, UNRESOLVED_COMMENTS or OPEN_ISSUE", Input: string(t.TaskType)})
+		}
+		if t.GitProvider == gen.ProviderTypeEnterpriseSso {
+			return invalid(contract.Error{Type: "value_error", Loc: []any{"body", "suggested_task", "git_provider"}, Msg: "Input should be 'github', 'gitlab' or 'bitbucket'", Input: string(t.GitProvider)})
+		}
+		if d.InitialMessage == "" {
+			d.InitialMessage = fmt.Sprintf("Please work on %s #%d of %s: %s", strings.ToLower(strings.ReplaceAll(string(t.TaskType), "_", " ")), t.IssueNumber, t.Repo, t.Title)
+		}
+	}
+	if repository == "" {
+		return nil
+	}
+	if o.Strict {
+		return &refusal{http.StatusBadRequest, coded{"error", "A repository needs a git provider's token, and this server has none", "STATUS$GIT_PROVIDER_AUTHENTICATION_ERROR"}}
+	}
+	o.lenient(c, "NewConversation", fmt.Sprintf("repository %s without a provider's token: 0.53.0 answers 500", repository))
+	return nil
+}
+
+// SearchConversations lists conversations, newest first. A page_id is the
+// base64 of an offset; page and next page follow Python's slices, negative
+// numbers too; the filters are applied after paging (recorded list_paging,
+// list_filters).
+func (o *conversations) SearchConversations(c echo.Context, q gen.SearchConversationsParams) error {
+	ctx := c.Request().Context()
+	start := 0
+	if q.PageID != nil && *q.PageID != "" {
+		n, err := pageOffset(*q.PageID)
+		if err != nil {
+			return invalid(contract.Error{Type: "value_error", Loc: []any{"query", "page_id"}, Msg: "Input should be the next_page_id of an earlier answer", Input: *q.PageID})
+		}
+		start = n
+	}
+	limit := orDefault(q.Limit, 20)
+	_, total, err := o.Conversations.List(ctx, 0, 0)
+	if err != nil {
+		return err
+	}
+	end := saturatingAdd(start, limit)
+	from, to := sliceIndex(start, total), sliceIndex(end, total)
+	page, _, err := o.Conversations.List(ctx, from, max(to-from, 0))
+	if err != nil {
+		return err
+	}
+	answer := struct {
+		Results    []conversationInfo `json:"results"`
+		NextPageID *string            `json:"next_page_id"`
+	}{Results: []conversationInfo{}}
+	for _, i := range page {
+		if wants(q.SelectedRepository, i.Repository) && wants(q.ConversationTrigger, gen.ConversationTrigger(i.Trigger)) {
+			answer.Results = append(answer.Results, infoOf(i))
+		}
+	}
+	if total > 0 && end < total {
+		answer.NextPageID = optional(base64.StdEncoding.EncodeToString([]byte(strconv.Itoa(end))))
+	}
+	return writeJSON(c, http.StatusOK, answer)
+}
+
+// unreadable tells of an id that upstream answers 500 to: no file can have
+// its name. Such an id is no conversation's.
+func unreadable(id string) bool {
+	const pathLimit = 4090 // recorded long_ids
+	return strings.ContainsRune(id, 0) || len(id) >= pathLimit
+}
+
+// errUnknown is 404 for an id where others are answered null or false.
+func errUnknown(id string) error {
+	return &store.Error{Op: "conversation", ID: id, Err: store.ErrNotFound}
+}
+
+// GetConversation tells of one conversation; null for an unknown one.
+func (o *conversations) GetConversation(c echo.Context, id string) error {
+	if unreadable(id) {
+		return errUnknown(id)
+	}
+	i, err := o.Conversations.Info(c.Request().Context(), id)
+	if errors.Is(err, store.ErrNotFound) {
+		return writeJSON(c, http.StatusOK, nil)
+	}
+	if err != nil {
+		return err
+	}
+	return writeJSON(c, http.StatusOK, infoOf(i))
+}
+
+// UpdateConversation gives a conversation a title.
+func (o *conversations) UpdateConversation(c echo.Context, id string) error {
+	var q gen.UpdateConversationRequest
+	if err := json.Unmarshal(body(c).JSON, &q); err != nil {
+		return err
+	}
+	err := o.Conversations.Rename(c.Request().Context(), id, strings.TrimSpace(q.Title))
+	if errors.Is(err, store.ErrNotFound) {
+		return &refusal{http.StatusNotFound, coded{"error", "Conversation not found", "CONVERSATION$NOT_FOUND"}}
+	}
+	if err != nil {
+		return err
+	}
+	return writeJSON(c, http.StatusOK, true)
+}
+
+// DeleteConversation removes a conversation and answers whether there was one.
+func (o *conversations) DeleteConversation(c echo.Context, id string) error {
+	if unreadable(id) {
+		return errUnknown(id)
+	}
+	err := o.Conversations.Delete(c.Request().Context(), id)
+	if errors.Is(err, store.ErrNotFound) {
+		return writeJSON(c, http.StatusOK, false)
+	}
+	if err != nil {
+		return err
+	}
+	return writeJSON(c, http.StatusOK, true)
+}
+
+// StartConversation runs a conversation.
+func (o *conversations) StartConversation(c echo.Context, id string) error {
+	status, err := o.Conversations.Start(c.Request().Context(), id)
+	if errors.Is(err, store.ErrNotFound) {
+		return &refusal{http.StatusNotFound, struct {
+			Status         string `json:"status"`
+			ConversationID string `json:"conversation_id"`
+		}{"error", id}}
+	}
+	if err != nil {
+		return err
+	}
+	return writeJSON(c, http.StatusOK, answerOK(id, status, ""))
+}
+
+// StopConversation ends a run, and tells the status before.
+func (o *conversations) StopConversation(c echo.Context, id string) error {
+	before, err := o.Conversations.Stop(c.Request().Context(), id)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	text := "Conversation stopped successfully"
+	if before != conversation.Running {
+		before, text = conversation.Stopped, "Conversation was not running"
+	}
+	return writeJSON(c, http.StatusOK, answerOK(id, before, text))
+}
+
+// pageOffset decodes a page_id.
+func pageOffset(id string) (int, error) {
+	text, err := base64.StdEncoding.DecodeString(id)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(string(text))
+}
+
+// sliceIndex is where Python's slice of n items begins or ends at i.
+func sliceIndex(i, n int) int {
+	if i < 0 {
+		i = saturatingAdd(i, n)
+	}
+	return min(max(i, 0), n)
+}
+
+func saturatingAdd(a, b int) int {
+	sum := a + b
+	switch {
+	case a > 0 && b > 0 && sum < 0:
+		return int(^uint(0) >> 1)
+	case a < 0 && b < 0 && sum >= 0:
+		return -int(^uint(0)>>1) - 1
+	}
+	return sum
+}
+
+// wants applies one filter of the list. An empty one asks for what nothing
+// has, as upstream, where absence is null.
+func wants[T ~string](filter *T, value T) bool {
+	return filter == nil || *filter == value && value != ""
+}
+
+// orDefault is an optional parameter's value.
+func orDefault[T any](p *T, otherwise T) T {
+	if p == nil {
+		return otherwise
+	}
+	return *p
+}
+
+// value is that of a nullable field, the zero value when it is null or absent.
+func value[T any](n nullable.Nullable[T]) T {
+	v, _ := n.Get()
+	return v
+}

@@ -1,0 +1,266 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/openhands-local/openhands-local/api/contract"
+	"github.com/openhands-local/openhands-local/api/conversation"
+	"github.com/openhands-local/openhands-local/api/event"
+	"github.com/openhands-local/openhands-local/api/settings"
+	"github.com/openhands-local/openhands-local/gen"
+	"github.com/openhands-local/openhands-local/store"
+)
+
+// A refusal is an answer of a fixed body, returned as an error.
+type refusal struct {
+	status int
+	body   any
+}
+
+func (r *refusal) Error() string {
+	text, _ := marshal(r.body)
+	return fmt.Sprintf("%d %s", r.status, text)
+}
+
+// detail is FastAPI's shape of a refusal without fields.
+type detail struct {
+	Detail string `json:"detail"`
+}
+
+// message is the shape of answers that are ours alone. The web UI reads only
+// message.
+type message struct {
+	Detail  string `json:"detail"`
+	Message string `json:"message"`
+}
+
+func ours(status int, text string) *refusal { return &refusal{status, message{text, text}} }
+
+// coded is upstream's shape of refusals that the web UI translates.
+type coded struct {
+	Status  string `json:"status"`
+	Message string `json:"message"`
+	MsgID   string `json:"msg_id"`
+}
+
+// errNowhere is 404 on a path that has methods.
+var errNowhere = &refusal{http.StatusNotFound, detail{"Not Found"}}
+
+var errUnauthorized = &refusal{http.StatusUnauthorized, detail{"Unauthorized"}}
+
+// refusals says how an error is answered. What is not here is a bare 500.
+var refusals = []struct {
+	is error
+	refusal
+}{
+	{conversation.ErrNoSettings, refusal{http.StatusBadRequest, coded{"error", "Settings not found", "CONFIGURATION$SETTINGS_NOT_FOUND"}}},
+	{conversation.ErrNoLLMKey, refusal{http.StatusBadRequest, coded{"error", "Error authenticating with the LLM provider. Please check your API key", "STATUS$ERROR_LLM_AUTHENTICATION"}}},
+	{conversation.ErrStopped, refusal{http.StatusConflict, detail{"The conversation is stopped. Start it with POST /api/conversations/{conversation_id}/start."}}},
+	{store.ErrFull, *ours(http.StatusInsufficientStorage, "No space is left on the disk for the data folder. Nothing was stored. Reading goes on; writing will once there is room.")},
+}
+
+// answerTo returns the refusal that an error means, nil for one that nobody
+// foresaw.
+func answerTo(c echo.Context, err error) *refusal {
+	var (
+		fixed    *refusal
+		fields   *contract.Invalid
+		event    *event.Invalid
+		tooLarge *http.MaxBytesError
+		router   *echo.HTTPError
+		inStore  *store.Error
+		decoding *contract.Refusal
+		badRule  *settings.Invalid
+		unable   *settings.Refusal
+	)
+	switch {
+	case errors.As(err, &fixed):
+		return fixed
+	case errors.As(err, &fields):
+		return &refusal{http.StatusUnprocessableEntity, fields}
+	case errors.As(err, &event):
+		return &refusal{http.StatusUnprocessableEntity, event}
+	case errors.As(err, &decoding):
+		return &refusal{decoding.Status, detail{decoding.Detail}}
+	case errors.As(err, &badRule):
+		return &refusal{http.StatusUnprocessableEntity, badRule}
+	case errors.As(err, &unable):
+		return settingsRefusal(unable)
+	case errors.As(err, &tooLarge):
+		return ours(http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is larger than %d bytes. Start openhands-local with a larger --max-body to allow it.", tooLarge.Limit))
+	case errors.As(err, &router):
+		return routerRefusal(c, router)
+	case errors.Is(err, store.ErrNotFound) && errors.As(err, &inStore):
+		return &refusal{http.StatusNotFound, detail{fmt.Sprintf("Conversation %s not found", inStore.ID)}}
+	case errors.Is(err, store.ErrKeyReused):
+		return invalid(contract.Error{Type: "value_error", Loc: []any{"header", idempotencyHeader},
+			Msg: "This key was used for another event of the conversation. Use a new key for each event.", Input: c.Request().Header.Get(idempotencyHeader)})
+	}
+	for _, r := range refusals {
+		if errors.Is(err, r.is) {
+			return &r.refusal
+		}
+	}
+	return nil
+}
+
+// invalid is a 422 of one error.
+func invalid(e contract.Error) *refusal {
+	return &refusal{http.StatusUnprocessableEntity, &contract.Invalid{Errors: []contract.Error{e}}}
+}
+
+func routerRefusal(c echo.Context, err *echo.HTTPError) *refusal {
+	switch err.Code {
+	case http.StatusNotImplemented:
+		return ours(err.Code, fmt.Sprintf("openhands-local does not implement %v yet. GET / lists what is served.", err.Message))
+	default:
+		return &refusal{err.Code, detail{http.StatusText(err.Code)}}
+	}
+}
+
+// writeError makes every answer that is not a success.
+func (d *deps) writeError(err error, c echo.Context) {
+	r, w := c.Request(), c.Response()
+	if w.Committed || errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+		return
+	}
+	if errors.Is(err, echo.ErrNotFound) || errors.Is(err, echo.ErrMethodNotAllowed) {
+		if to := redirect(r); to != "" {
+			w.Header().Set("Location", to)
+			w.Header().Set("Content-Length", "0")
+			w.WriteHeader(http.StatusTemporaryRedirect)
+			return
+		}
+		w.Header().Del("Allow")
+		err = echo.ErrNotFound
+		if methods := allowed(r.URL.Path); methods != nil && !r.URL.IsAbs() {
+			err = echo.ErrMethodNotAllowed
+			w.Header().Set("Allow", strings.Join(methods, ", "))
+		}
+	}
+	answer := answerTo(c, err)
+	d.logRefusal(c, answer, err)
+	if answer == nil {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.WriteHeader(http.StatusInternalServerError)
+		_, _ = w.Write([]byte("Internal Server Error"))
+		return
+	}
+	_ = writeJSON(c, answer.status, answer.body)
+}
+
+// logRefusal writes one record for an answer of 4xx or 5xx: what was asked,
+// the first reason, the beginning of the body.
+func (d *deps) logRefusal(c echo.Context, answer *refusal, err error) {
+	r := c.Request()
+	op, _ := c.Get(operationKey).(gen.Operation)
+	attrs := []slog.Attr{
+		slog.String("request", c.Response().Header().Get(echo.HeaderXRequestID)),
+		slog.String("method", r.Method), slog.String("path", r.URL.Path),
+	}
+	if op.Name != "" {
+		attrs = append(attrs, slog.String("operation", op.Name))
+	}
+	if answer == nil {
+		d.Log.LogAttrs(r.Context(), slog.LevelError, "unexpected error", append(attrs, slog.Int("status", 500), slog.Any("error", err))...)
+		return
+	}
+	attrs = append(attrs, slog.Int("status", answer.status))
+	if loc, msg := firstReason(answer); msg != "" {
+		attrs = append(attrs, slog.String("loc", loc), slog.String("msg", msg))
+	}
+	if text := d.loggedBody(c, op); text != "" {
+		attrs = append(attrs, slog.String("body", text))
+	}
+	level := slog.LevelWarn
+	if answer.status >= 500 {
+		level = slog.LevelError
+	}
+	d.Log.LogAttrs(r.Context(), level, "refused", attrs...)
+}
+
+// firstReason is the place and text of a refusal's first error.
+func firstReason(answer *refusal) (loc, msg string) {
+	text, err := marshal(answer.body)
+	if err != nil {
+		return "", ""
+	}
+	var many struct {
+		Detail []struct {
+			Loc []any  `json:"loc"`
+			Msg string `json:"msg"`
+		} `json:"detail"`
+	}
+	if json.Unmarshal(text, &many) == nil && len(many.Detail) > 0 {
+		parts := make([]string, len(many.Detail[0].Loc))
+		for i, p := range many.Detail[0].Loc {
+			parts[i] = fmt.Sprint(p)
+		}
+		return strings.Join(parts, "."), many.Detail[0].Msg
+	}
+	return "", string(text)
+}
+
+// Bodies of these operations are nothing but secrets.
+var secretOperations = []string{"StoreSettings", "StoreProviderTokens", "CreateCustomSecret", "UpdateCustomSecret"}
+
+// loggedBody is the first 200 bytes of the body, with known secrets masked.
+func (d *deps) loggedBody(c echo.Context, op gen.Operation) string {
+	const most = 200
+	b := body(c)
+	if b == nil || len(b.Raw) == 0 {
+		return ""
+	}
+	if slices.Contains(secretOperations, op.Name) {
+		return "(withheld)"
+	}
+	// Masking before cutting: half a secret is one too.
+	text := d.Conversations.Mask(c.Request().Context(), string(b.Raw[:min(len(b.Raw), 64<<10)]))
+	if d.Key != "" {
+		text = strings.ReplaceAll(text, d.Key, event.Hidden)
+	}
+	return strings.ToValidUTF8(text[:min(len(text), most)], "")
+}
+
+// marshal encodes as upstream: compact, no HTML escapes.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// writeJSON answers with a value as upstream writes it.
+func writeJSON(c echo.Context, status int, v any) error {
+	text, err := marshal(v)
+	if err != nil {
+		return err
+	}
+	return writeBytes(c, status, text)
+}
+
+// writeBytes answers with JSON that is ready.
+func writeBytes(c echo.Context, status int, text []byte) error {
+	h := c.Response().Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", fmt.Sprint(len(text)))
+	c.Response().WriteHeader(status)
+	if c.Request().Method == http.MethodHead {
+		return nil
+	}
+	_, err := c.Response().Write(text)
+	return err
+}

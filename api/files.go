@@ -1,0 +1,230 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"os"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/openhands-local/openhands-local/api/conversation"
+	"github.com/openhands-local/openhands-local/api/workspace"
+	"github.com/openhands-local/openhands-local/gen"
+)
+
+// files has the operations on a conversation's workspace. Nothing outside it
+// is read or written (package workspace).
+type files struct{ *deps }
+
+// failure is upstream's shape of an answer about a file.
+type failure struct {
+	Error string `json:"error"`
+}
+
+// within opens the workspace of a conversation for the time of a function,
+// whose errors it turns into answers.
+func (d *deps) within(id string, do func(*workspace.Workspace) error) error {
+	w, err := d.Workspace(id)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	return fileRefusal(do(w))
+}
+
+// fileRefusal answers what cannot be done with a file. Upstream says 500 to
+// most of it.
+func fileRefusal(err error) error {
+	status := 0
+	switch {
+	case errors.Is(err, workspace.ErrOutside):
+		status = http.StatusBadRequest
+	case errors.Is(err, workspace.ErrNotText):
+		status = http.StatusUnsupportedMediaType
+	case errors.Is(err, workspace.ErrTooLarge):
+		status = http.StatusRequestEntityTooLarge
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, workspace.ErrNoRepository):
+		status = http.StatusNotFound
+	case errors.Is(err, fs.ErrInvalid), errors.Is(err, workspace.ErrFolder):
+		status = http.StatusBadRequest
+	default:
+		return err
+	}
+	return &refusal{status, struct {
+		message
+		failure
+	}{message{err.Error(), err.Error()}, failure{err.Error()}}}
+}
+
+// ListFiles lists one folder, with absolute paths.
+func (o *files) ListFiles(c echo.Context, id string, q gen.ListFilesParams) error {
+	return o.within(id, func(w *workspace.Workspace) error {
+		names, err := w.List(orDefault(q.Path, ""))
+		if err != nil {
+			return err
+		}
+		return writeJSON(c, http.StatusOK, names)
+	})
+}
+
+// SelectFile answers the text of a file, with line feeds alone.
+func (o *files) SelectFile(c echo.Context, id string, q gen.SelectFileParams) error {
+	return o.within(id, func(w *workspace.Workspace) error {
+		text, err := w.Read(q.File)
+		if errors.Is(err, workspace.ErrNotText) {
+			return &refusal{http.StatusUnsupportedMediaType, failure{"Unable to open binary file: " + w.Shown(q.File)}}
+		}
+		if err != nil {
+			return err
+		}
+		return writeJSON(c, http.StatusOK, struct {
+			Code string `json:"code"`
+		}{text})
+	})
+}
+
+// ZipCurrentWorkspace answers all files as one archive.
+func (o *files) ZipCurrentWorkspace(c echo.Context, id string) error {
+	return o.within(id, func(w *workspace.Workspace) error {
+		// Whole before it is sent: a file that cannot be read is then an
+		// answer, and the length is known.
+		archive, err := os.CreateTemp("", "openhands-local-*.zip")
+		if err != nil {
+			return err
+		}
+		defer os.Remove(archive.Name())
+		defer archive.Close()
+		if err := w.Zip(c.Request().Context(), archive); err != nil {
+			return err
+		}
+		size, err := archive.Seek(0, io.SeekCurrent)
+		if err != nil {
+			return err
+		}
+		if _, err := archive.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		h := c.Response().Header()
+		h.Set("Content-Disposition", `attachment; filename="workspace.zip"`)
+		h.Set("Content-Length", fmt.Sprint(size))
+		return c.Stream(http.StatusOK, "application/zip", archive)
+	})
+}
+
+// UploadFiles stores the parts called files; what would leave the workspace
+// is skipped, with the reason.
+func (o *files) UploadFiles(c echo.Context, id string) error {
+	type skipped struct {
+		Name   string `json:"name"`
+		Reason string `json:"reason"`
+	}
+	answer := struct {
+		Uploaded []string  `json:"uploaded_files"`
+		Skipped  []skipped `json:"skipped_files"`
+	}{[]string{}, []skipped{}}
+	parts, err := c.Request().MultipartReader()
+	if err != nil {
+		return err
+	}
+	return o.within(id, func(w *workspace.Workspace) error {
+		for {
+			part, err := parts.NextRawPart()
+			if errors.Is(err, io.EOF) {
+				return writeJSON(c, http.StatusOK, answer)
+			}
+			if err != nil {
+				return err
+			}
+			if part.FormName() != "files" {
+				continue
+			}
+			name := fileName(part)
+			shown, err := w.Upload(name, part)
+			var (
+				outside  *workspace.OutsideError
+				tooLarge *http.MaxBytesError
+			)
+			switch {
+			case errors.As(err, &tooLarge):
+				return err
+			case errors.As(err, &outside):
+				answer.Skipped = append(answer.Skipped, skipped{name, outside.Reason})
+			case err != nil && name != "":
+				answer.Skipped = append(answer.Skipped, skipped{name, err.Error()})
+			default: // a part without a name is told as stored (recorded sub_upload_files)
+				answer.Uploaded = append(answer.Uploaded, shown)
+			}
+		}
+	})
+}
+
+// fileName is a part's file name as it was sent, folders and all, which
+// multipart.Part cuts off.
+func fileName(p *multipart.Part) string {
+	_, params, err := mime.ParseMediaType(p.Header.Get("Content-Disposition"))
+	if err != nil {
+		return p.FileName()
+	}
+	return params["filename"]
+}
+
+// GitChanges lists the files that differ from the repository; none without
+// one, which the web UI asks for.
+func (o *files) GitChanges(c echo.Context, id string) error {
+	return o.within(id, func(w *workspace.Workspace) error {
+		changes, err := w.Changes(c.Request().Context())
+		if errors.Is(err, workspace.ErrNoRepository) {
+			changes, err = nil, nil
+		}
+		if err != nil {
+			return err
+		}
+		if changes == nil {
+			changes = []workspace.Change{}
+		}
+		return writeJSON(c, http.StatusOK, changes)
+	})
+}
+
+// GitDiff answers a file's text now and in the repository.
+func (o *files) GitDiff(c echo.Context, id string, q gen.GitDiffParams) error {
+	return o.within(id, func(w *workspace.Workspace) error {
+		modified, original, err := w.Diff(c.Request().Context(), q.Path)
+		if err != nil {
+			return err
+		}
+		return writeJSON(c, http.StatusOK, struct {
+			Modified string `json:"modified"`
+			Original string `json:"original"`
+		}{modified, original})
+	})
+}
+
+// GetMicroagents lists what .openhands/microagents of the workspace has,
+// while the conversation runs.
+func (o *files) GetMicroagents(c echo.Context, id string) error {
+	i, err := o.Conversations.Info(c.Request().Context(), id)
+	if err != nil {
+		return err
+	}
+	if i.Status == conversation.Stopped {
+		return &refusal{http.StatusNotFound, failure{"Agent session not found for this conversation"}}
+	}
+	return o.within(id, func(w *workspace.Workspace) error {
+		found, err := w.Microagents(c.Request().Context())
+		if err != nil {
+			return err
+		}
+		if found == nil {
+			found = []workspace.Microagent{}
+		}
+		return writeJSON(c, http.StatusOK, struct {
+			Microagents []workspace.Microagent `json:"microagents"`
+		}{found})
+	})
+}

@@ -1,0 +1,43 @@
+package api
+
+import (
+	"bytes"
+	_ "embed"
+	"html/template"
+	"net/http"
+	"slices"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/openhands-local/openhands-local/gen"
+)
+
+//go:embed home.html
+var homeText string
+
+var homePage = template.Must(template.New("home").Parse(homeText))
+
+// registerHome serves the page at / for a server without a frontend: the
+// first request to try, and what is served.
+func registerHome(e *echo.Echo) {
+	e.GET("/", func(c echo.Context) error {
+		type row struct {
+			gen.Operation
+			Served bool
+		}
+		status := ContractStatus()
+		page := struct {
+			Version, Host string
+			Served, All   int
+			Operations    []row
+		}{gen.Version, c.Request().Host, len(status.Implemented), len(gen.Operations), nil}
+		for _, op := range gen.Operations {
+			page.Operations = append(page.Operations, row{op, slices.Contains(status.Implemented, op.Name)})
+		}
+		var b bytes.Buffer
+		if err := homePage.Execute(&b, page); err != nil {
+			return err
+		}
+		return c.HTMLBlob(http.StatusOK, b.Bytes())
+	})
+}

@@ -1,0 +1,140 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/openhands-local/openhands-local/api/contract"
+	"github.com/openhands-local/openhands-local/api/conversation"
+	"github.com/openhands-local/openhands-local/api/event"
+	"github.com/openhands-local/openhands-local/gen"
+)
+
+// runtime has the operations that ask what a conversation runs in, and the
+// small ones that upstream sends elsewhere.
+type runtime struct{ *deps }
+
+// GetRemoteRuntimeConfig names the session; there is no runtime.
+func (o *runtime) GetRemoteRuntimeConfig(c echo.Context, id string) error {
+	return writeJSON(c, http.StatusOK, struct {
+		RuntimeID *string `json:"runtime_id"`
+		SessionID string  `json:"session_id"`
+	}{nil, id})
+}
+
+// GetVscodeURL says that there is no editor. Upstream answers 500 without
+// one, which the web UI shows as an error.
+func (o *runtime) GetVscodeURL(c echo.Context, _ string) error {
+	return writeBytes(c, http.StatusOK, []byte(`{"vscode_url":null}`))
+}
+
+// GetHosts lists the servers that run in a workspace: none.
+func (o *runtime) GetHosts(c echo.Context, _ string) error {
+	return writeBytes(c, http.StatusOK, []byte(`{"hosts":{}}`))
+}
+
+// AddExperimentConfigForConversation answers false, as upstream does to
+// everything, and keeps nothing.
+func (o *runtime) AddExperimentConfigForConversation(c echo.Context, _ string) error {
+	return writeJSON(c, http.StatusOK, false)
+}
+
+// GetPrompt proposes a text to remember an event by. Upstream asks the model.
+func (o *runtime) GetPrompt(c echo.Context, id string, q gen.GetPromptParams) error {
+	n := int64(q.EventID)
+	page, _, err := o.Conversations.Search(c.Request().Context(), id, conversation.Window{Start: n, End: n, Limit: 1}, event.Filter{})
+	if err != nil {
+		return err
+	}
+	text := "Remember this conversation."
+	if len(page) > 0 {
+		var e struct{ Message any }
+		if err := json.Unmarshal(page[0].JSON, &e); err != nil {
+			return err
+		}
+		if m, ok := e.Message.(string); ok && m != "" {
+			text = "Remember this: " + m
+		}
+	}
+	return writeJSON(c, http.StatusOK, struct {
+		Status string `json:"status"`
+		Prompt string `json:"prompt"`
+	}{"success", text})
+}
+
+// feedbackRecord is where feedback is kept: a JSON array. Upstream posts it
+// to its makers.
+const feedbackRecord = "feedback"
+
+// SubmitFeedback keeps a person's opinion of a conversation here.
+func (o *runtime) SubmitFeedback(c echo.Context, id string) error {
+	raw := body(c).Raw
+	if err := checkFeedback(raw); err != nil {
+		return err
+	}
+	number := 0
+	err := o.Store.UpdateRecord(c.Request().Context(), feedbackRecord, func(old []byte) ([]byte, error) {
+		var all []json.RawMessage
+		if old != nil {
+			if err := json.Unmarshal(old, &all); err != nil {
+				return nil, err
+			}
+		}
+		one, err := json.Marshal(struct {
+			Conversation string          `json:"conversation_id"`
+			Feedback     json.RawMessage `json:"feedback"`
+		}{id, raw})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+		number = len(all)
+		return json.Marshal(all)
+	})
+	if err != nil {
+		return err
+	}
+	type kept struct {
+		FeedbackID string `json:"feedback_id"`
+		Message    string `json:"message"`
+		Password   string `json:"password"`
+	}
+	k := kept{strconv.Itoa(number), "Kept on this machine.", ""}
+	return writeJSON(c, http.StatusOK, struct {
+		kept
+		Body kept `json:"body"`
+	}{k, k})
+}
+
+// checkFeedback tells what is wrong with a feedback. Upstream answers 500.
+func checkFeedback(raw []byte) error {
+	wrong := func(typ, msg string, input any, loc ...any) error {
+		return invalid(contract.Error{Type: typ, Loc: append([]any{"body"}, loc...), Msg: msg, Input: input})
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(raw, &fields); err != nil || fields == nil {
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) || len(raw) == 0 {
+			return wrong("json_invalid", "JSON decode error", nil)
+		}
+		return wrong("model_attributes_type", "Input should be a valid dictionary or object to extract fields from", json.RawMessage(raw))
+	}
+	if p := fields["polarity"]; p != "positive" && p != "negative" {
+		return wrong("literal_error", "Input should be 'positive' or 'negative'", p, "polarity")
+	}
+	if p, ok := fields["permissions"]; ok && p != "public" && p != "private" {
+		return wrong("literal_error", "Input should be 'public' or 'private'", p, "permissions")
+	}
+	for _, name := range []string{"email", "version", "token", "feedback"} {
+		if v, ok := fields[name]; ok {
+			if _, text := v.(string); !text {
+				return wrong("string_type", "Input should be a valid string", v, name)
+			}
+		}
+	}
+	return nil
+}
