@@ -1,0 +1,134 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/openhands-local/openhands-local/api/settings"
+)
+
+// A Config says how a server runs. Addr and Data are required; the zero value
+// of everything else is right.
+type Config struct {
+	// Addr is host:port to listen on. localhost means both loopback
+	// addresses where they exist; port 0 picks a free one.
+	Addr string
+	// Data is the folder that keeps everything, made when it is missing, or
+	// "memory" to keep nothing.
+	Data string
+	// Key is what X-Session-API-Key must say; empty asks for none.
+	Key string
+	// NoKey allows an Addr that other machines can reach without a Key.
+	NoKey bool
+	// Strict refuses all that OpenHands 0.53.0 refuses.
+	Strict bool
+	// SetConversationID lets a client choose the id of a new conversation
+	// also when Strict (upstream's ALLOW_SET_CONVERSATION_ID=1).
+	SetConversationID bool
+	// Settings is what a new data folder begins with: "placeholder" (the
+	// default), "none" as upstream, or the name of a JSON file.
+	Settings string
+	// Workspace is one folder for the files of all conversations; empty gives
+	// each a folder of its own in the data folder.
+	Workspace string
+	// Access lists who may talk to the server beside this machine.
+	Access Access
+	// MaxBody is the most bytes of a request's body; 0 means DefaultMaxBody.
+	MaxBody int64
+	// RateLimit turns upstream's limit on: 10 requests a second and client
+	// at once, 10 more held back, the rest refused with 429.
+	RateLimit bool
+	// Seed, when set, makes generated ids and event times repeat: ids are
+	// drawn from it, times begin at 2025-01-01T00:00:00 and step 1 ms. On an
+	// existing folder both go on where they stopped.
+	Seed *int64
+	// LogRequests writes one record for every request, not only for refused
+	// ones.
+	LogRequests bool
+	// Log takes all records; nil throws them away.
+	Log *slog.Logger
+	// Version is of this program, told by /_local/info and the ready file.
+	Version string
+}
+
+// DefaultMaxBody is the most bytes of a body unless Config.MaxBody says
+// another number.
+const DefaultMaxBody = 16 << 20
+
+// Memory is the Config.Data that keeps nothing.
+const Memory = "memory"
+
+// Check returns all that is wrong with a Config, each problem with its value
+// and the way out, joined; nil when nothing is.
+func (c Config) Check() error {
+	var problems []error
+	wrong := func(format string, a ...any) { problems = append(problems, fmt.Errorf(format, a...)) }
+
+	host, port, err := net.SplitHostPort(c.Addr)
+	switch n, perr := strconv.Atoi(port); {
+	case err != nil:
+		wrong("addr %q: want host:port, such as localhost:3000", c.Addr)
+	case perr != nil || n < 0 || n > 65535:
+		wrong("addr %q: port %q is not a number from 0 to 65535", c.Addr, port)
+	case !isLoopback(host) && c.Key == "" && !c.NoKey:
+		wrong("addr %q can be reached from other machines: set SESSION_API_KEY, or say --no-key if everyone may read and write", c.Addr)
+	}
+	if c.Data == "" {
+		wrong("data %q: want a folder, or %q to keep nothing", c.Data, Memory)
+	}
+	if c.MaxBody < 0 {
+		wrong("max body %d: want a number of bytes above 0", c.MaxBody)
+	}
+	if _, err := c.settings(); err != nil {
+		problems = append(problems, err)
+	}
+	for _, h := range c.Access.Hosts {
+		if name := strings.TrimPrefix(h, "*."); name == "" || strings.ContainsAny(name, "*/ ") {
+			wrong("allowed host %q: want a name, or *. and a domain", h)
+		}
+	}
+	for _, o := range c.Access.Origins {
+		if !strings.Contains(o, "://") {
+			wrong("CORS origin %q: want scheme://host[:port]", o)
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// settings returns the record that a new folder begins with, nil for none.
+func (c Config) settings() ([]byte, error) {
+	var body []byte
+	switch c.Settings {
+	case "", "placeholder":
+		body = []byte(settings.Placeholder)
+	case "none":
+		return nil, nil
+	default:
+		var err error
+		if body, err = os.ReadFile(c.Settings); err != nil {
+			return nil, fmt.Errorf("settings %q: %w (want placeholder, none, or a JSON file)", c.Settings, err)
+		}
+		if !json.Valid(body) {
+			return nil, fmt.Errorf("settings %q: not JSON: want the body of a POST /api/settings", c.Settings)
+		}
+	}
+	record, err := settings.Store(nil, body)
+	if err != nil {
+		return nil, fmt.Errorf("settings %q: %w", c.Settings, err)
+	}
+	return record, nil
+}
+
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}

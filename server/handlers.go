@@ -1,0 +1,111 @@
+package server
+
+import (
+	"crypto/subtle"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// isLocal tells whether a path is ours alone.
+func isLocal(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/_local/") }
+
+// getInfo answers the server's Info.
+func (s *Server) getInfo(w http.ResponseWriter, r *http.Request) {
+	if s.c.Key != "" && subtle.ConstantTimeCompare([]byte(r.Header.Get("X-Session-API-Key")), []byte(s.c.Key)) != 1 {
+		writeMessage(w, http.StatusUnauthorized, "X-Session-API-Key is missing or wrong")
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(s.info)
+}
+
+// cacheHeaders sets upstream's (recorded misc_cache_headers).
+func cacheHeaders(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		if strings.HasPrefix(r.URL.Path, assetPrefix) {
+			h.Set("Cache-Control", "public, max-age=2592000, immutable")
+		} else {
+			h.Set("Cache-Control", "no-cache, no-store, must-revalidate, max-age=0")
+			h.Set("Pragma", "no-cache")
+			h.Set("Expires", "0")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// noWebsocket refuses an upgrade where there is no socket (recorded
+// misc_protocol).
+func noWebsocket(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+			w.Header().Set("Content-Type", "text/plain")
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// limitBody bounds the size of a body and the time that it takes to come.
+func limitBody(next http.Handler, most int64) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != nil && r.Body != http.NoBody {
+			control := http.NewResponseController(w)
+			_ = control.SetReadDeadline(time.Now().Add(bodyTime))
+			defer func() { _ = control.SetReadDeadline(time.Time{}) }()
+			r.Body = http.MaxBytesReader(w, r.Body, most)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// logRequests gives every request an id, which answer and records carry, and
+// writes a record of it if that was asked for.
+func (s *Server) logRequests(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := uuid.NewString()
+		w.Header().Set("X-Request-Id", id)
+		if !s.c.LogRequests {
+			next.ServeHTTP(w, r)
+			return
+		}
+		start, seen := time.Now(), &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		next.ServeHTTP(seen, r)
+		s.c.Log.LogAttrs(r.Context(), slog.LevelInfo, "request", slog.String("request", id),
+			slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", seen.status),
+			slog.Int64("bytes", seen.bytes), slog.Duration("took", time.Since(start)))
+	})
+}
+
+// logForbidden writes the record of a refused Host or Origin.
+func (s *Server) logForbidden(r *http.Request, err error) {
+	s.c.Log.LogAttrs(r.Context(), slog.LevelWarn, "refused", slog.String("method", r.Method), slog.String("path", r.URL.Path),
+		slog.Int("status", http.StatusForbidden), slog.String("msg", err.Error()))
+}
+
+// statusWriter remembers what was answered.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *statusWriter) Write(b []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(b)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController through.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,0 +1,84 @@
+package server_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/openhands-local/openhands-local/"
+
+// imports lists what each package may import beside the standard library.
+// Ours are named by their folder. Arrows run one way: towards gen and store.
+var imports = map[string][]string{
+	"gen": {"github.com/labstack/echo/v4", "github.com/oapi-codegen/nullable", "github.com/oapi-codegen/runtime", "github.com/oapi-codegen/runtime/types"},
+
+	"store":           nil,
+	"store/memstore":  {"store"},
+	"store/boltstore": {"store", "go.etcd.io/bbolt", "go.etcd.io/bbolt/errors"},
+	"store/storetest": {"store", "store/memstore"},
+
+	"api/pyjson":            nil,
+	"api/event":             {"api/pyjson"},
+	"api/contract":          {"api/pyjson", "github.com/getkin/kin-openapi/openapi3", "github.com/getkin/kin-openapi/openapi3filter", "github.com/getkin/kin-openapi/routers"},
+	"api/contract/generate": {"github.com/speakeasy-api/openapi/overlay", "gopkg.in/yaml.v3"},
+	"api/conform":           {"go.yaml.in/yaml/v3"},
+	"api/live/engineio":     {"github.com/coder/websocket"},
+	"api/live/socketio":     {"api/live/engineio"},
+	"api/settings":          {"api/pyjson"},
+	"api/workspace": {"github.com/go-git/go-billy/v5", "go.yaml.in/yaml/v3", "github.com/go-git/go-git/v5/plumbing", "github.com/go-git/go-git/v5/plumbing/cache",
+		"github.com/go-git/go-git/v5/plumbing/filemode", "github.com/go-git/go-git/v5/plumbing/format/gitignore", "github.com/go-git/go-git/v5/plumbing/format/index",
+		"github.com/go-git/go-git/v5/plumbing/object", "github.com/go-git/go-git/v5/plumbing/storer", "github.com/go-git/go-git/v5/storage/filesystem"},
+	"api/conversation": {"api/event", "api/settings", "store"},
+	"api": {"api/contract", "api/conversation", "api/event", "api/settings", "api/workspace", "gen", "store",
+		"github.com/labstack/echo/v4", "github.com/oapi-codegen/nullable",
+		"github.com/shirou/gopsutil/v4/disk", "github.com/shirou/gopsutil/v4/process", "github.com/swaggest/swgui/v5emb"},
+
+	"server":                 {"api", "api/contract", "api/conversation", "api/settings", "api/workspace", "gen", "store", "store/boltstore", "store/memstore", "github.com/google/uuid"},
+	"server/servertest":      {"server"},
+	"server/openhands-local": {"api", "api/conform", "gen", "server", "github.com/alecthomas/kong"},
+}
+
+// TestImports holds every package to its list: a new dependency is one line
+// here, for a reviewer to see.
+func TestImports(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,Standard", module+"...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	seen := map[string]bool{}
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimPrefix(p.ImportPath, module)
+		allowed, listed := imports[name]
+		if !listed {
+			t.Errorf("package %s is not in the list", name)
+			continue
+		}
+		seen[name] = true
+		for _, i := range p.Imports {
+			i = strings.TrimPrefix(i, module)
+			standard := !strings.Contains(strings.Split(i, "/")[0], ".") && !strings.HasPrefix(i, "api") && !strings.HasPrefix(i, "gen") && !strings.HasPrefix(i, "store") && !strings.HasPrefix(i, "server")
+			if !standard && !slices.Contains(allowed, i) {
+				t.Errorf("%s imports %s, which its list does not have", name, i)
+			}
+		}
+	}
+	for name := range imports {
+		if !seen[name] {
+			t.Errorf("the list has %s, which is no package", name)
+		}
+	}
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/openhands-local/openhands-local/gen"
+)
+
+// cli is every command and flag, with its environment variable.
+type cli struct {
+	Serve    serveCmd         `cmd:"" default:"withargs" help:"Serve the API (the default)."`
+	Ready    readyCmd         `cmd:"" help:"Exit with 0 once a server answers."`
+	Conform  conformCmd       `cmd:"" help:"Run the recorded cases against a server: this one, the real one, a later one."`
+	Contract contractCmd      `cmd:"" help:"What is served of the contract."`
+	Version  kong.VersionFlag `help:"Print the version." short:"V"`
+}
+
+// env is what a command may use of the world.
+type env struct {
+	context.Context
+	lookup         func(string) (string, bool)
+	stdout, stderr io.Writer
+}
+
+// exit is how kong ends the program when it has printed help or version.
+type exit int
+
+// run carries out one command line.
+func run(ctx context.Context, args []string, lookup func(string) (string, bool), stdout, stderr io.Writer) (err error) {
+	parser, err := kong.New(&cli{},
+		kong.Name("openhands-local"),
+		kong.Description("The OpenHands "+gen.Version+" API as one binary: starts in milliseconds, keeps every event on disk."),
+		kong.Writers(stdout, stderr),
+		kong.Vars{"version": version()},
+		kong.Exit(func(code int) { panic(exit(code)) }),
+		kong.Resolvers(environment(lookup)),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.ValueFormatter(helpWithVariable),
+	)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case exit:
+			if p != 0 {
+				err = fmt.Errorf("exit status %d", p)
+			}
+		default:
+			panic(p)
+		}
+	}()
+	command, err := parser.Parse(args)
+	if err != nil {
+		return err
+	}
+	return command.Run(&env{ctx, lookup, stdout, stderr})
+}
+
+// environment reads each flag's variable: OPENHANDS_LOCAL_ and its name.
+func environment(lookup func(string) (string, bool)) kong.ResolverFunc {
+	return func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		if value, ok := lookup(variable(flag.Name)); ok {
+			return value, nil
+		}
+		return nil, nil
+	}
+}
+
+func variable(flag string) string {
+	return "OPENHANDS_LOCAL_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// helpWithVariable adds a flag's variable to its help.
+func helpWithVariable(v *kong.Value) string {
+	if v.Flag == nil || v.Name == "help" || v.Name == "version" {
+		return kong.DefaultHelpValueFormatter(v)
+	}
+	return kong.DefaultHelpValueFormatter(v) + " [$" + variable(v.Name) + "]"
+}
+
+// version is the module's, and the commit where the build knows it.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "devel (api " + gen.Version + ")"
+	}
+	v, commit := info.Main.Version, ""
+	if v == "" || v == "(devel)" {
+		v = "devel"
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				commit = " " + s.Value[:min(12, len(s.Value))]
+			}
+		}
+	}
+	return v + commit + " (api " + gen.Version + ")"
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/openhands-local/openhands-local/api/conform"
+	"github.com/openhands-local/openhands-local/server"
+)
+
+// conformCmd runs the recorded cases against any server.
+type conformCmd struct {
+	URL           string   `arg:"" optional:"" help:"Base URL of the server."`
+	Only          []string `help:"Run these cases alone: names or patterns." placeholder:"CASE"`
+	AllowSettings bool     `help:"Also cases that change settings, secrets or tokens."`
+	AllowHarm     bool     `help:"Also cases that hung or escaped the recorded server."`
+	AllowAgent    bool     `help:"Also cases that make an agent act."`
+	Fast          bool     `help:"As many requests a second as the server takes; fewer than 10 otherwise."`
+	JSON          string   `help:"Write the report here as JSON too; - for standard output instead of the table." placeholder:"FILE"`
+	JUnit         string   `name:"junit" help:"Write the report here as JUnit XML too." placeholder:"FILE"`
+	Differences   bool     `help:"Print in what openhands-local --strict differs on purpose, and why."`
+}
+
+// Help says what a run does to a server.
+func (*conformCmd) Help() string {
+	return "Cases touch only conversations which they made, and delete them. SESSION_API_KEY is sent to a server that wants a key."
+}
+
+var errDiffers = errors.New("the server differs from the recorded one")
+
+func (c *conformCmd) Run(e *env) error {
+	if c.Differences {
+		return conform.WriteDifferences(e.stdout, conform.Declared())
+	}
+	if c.URL == "" {
+		return errors.New("conform: want the URL of a server, such as http://localhost:3000")
+	}
+	key, _ := e.lookup("SESSION_API_KEY")
+	o := conform.Options{
+		Only: c.Only, AllowSettings: c.AllowSettings, AllowHarm: c.AllowHarm, AllowAgent: c.AllowAgent, Fast: c.Fast,
+		Progress: func(r conform.CaseResult) { fmt.Fprintln(e.stderr, r.Name) },
+	}
+	// What we declare is true of our own server alone.
+	if _, err := server.Ask(e, c.URL, key); err == nil {
+		o.Differences = conform.Declared()
+	}
+	report, err := conform.Run(e, conform.Target{URL: c.URL, Key: key}, o)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	if c.JSON == "-" {
+		err = errors.Join(err, report.WriteJSON(e.stdout))
+	} else {
+		err = errors.Join(err, report.WriteText(e.stdout), writeFile(c.JSON, report.WriteJSON))
+	}
+	err = errors.Join(err, writeFile(c.JUnit, report.WriteJUnit))
+	if err == nil && !report.OK() {
+		err = errDiffers
+	}
+	return err
+}
+
+// writeFile writes a report; no name, no file.
+func writeFile(name string, write func(io.Writer) error) error {
+	if name == "" || name == "-" {
+		return nil
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(f), f.Close())
+}

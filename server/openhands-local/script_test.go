@@ -1,0 +1,157 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"openhands-local": main})
+}
+
+// TestScripts runs testdata/*.txtar against the program itself. Beside
+// testscript's own commands there are
+//
+//	start [flag …]            a server on a free port; $URL, $PID; what it writes is in server.log
+//	signal KILL|TERM|INT      to that server; waits for its end
+//	http METHOD PATH [-H 'Name: value' …] [BODY]
+//	                          prints the status, the headers that are ours, and the body
+//	retry COMMAND …           until it succeeds, for ten seconds
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"start": start, "signal": sendSignal, "http": request,
+		},
+		Setup: func(e *testscript.Env) error {
+			e.Values[serverKey{}] = &running{}
+			return nil
+		},
+	})
+}
+
+type serverKey struct{}
+
+// running is the server of a script.
+type running struct {
+	cmd  *exec.Cmd
+	done chan error
+	log  string // its file
+}
+
+func start(ts *testscript.TestScript, neg bool, args []string) {
+	r := ts.Value(serverKey{}).(*running)
+	ready := ts.MkAbs("ready.json")
+	os.Remove(ready)
+	program, err := exec.LookPath("openhands-local")
+	ts.Check(err)
+	r.cmd = exec.Command(program, append([]string{"--addr=localhost:0", "--ready-file=" + ready}, args...)...)
+	r.cmd.Dir = ts.MkAbs(".")
+	r.cmd.Env = []string{"HOME=" + ts.Getenv("HOME"), "PATH=" + ts.Getenv("PATH"), "TMPDIR=" + ts.Getenv("TMPDIR"),
+		"SESSION_API_KEY=" + ts.Getenv("SESSION_API_KEY"), "PERMITTED_CORS_ORIGINS=" + ts.Getenv("PERMITTED_CORS_ORIGINS")}
+	r.cmd.Env = append(r.cmd.Env, strings.Fields(ts.Getenv("SERVER_ENV"))...)
+	r.log = ts.MkAbs("server.log")
+	log, err := os.Create(r.log)
+	ts.Check(err)
+	defer log.Close()
+	r.cmd.Stderr = log // a file, not a pipe: what it wrote is there at once
+	ts.Check(r.cmd.Start())
+	r.done = make(chan error, 1)
+	go func() { r.done <- r.cmd.Wait() }()
+	ts.Defer(func() { _ = r.cmd.Process.Kill() })
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+		if text, err := os.ReadFile(ready); err == nil {
+			var info struct {
+				URL string
+				PID int
+			}
+			ts.Check(json.Unmarshal(text, &info))
+			ts.Setenv("URL", info.URL)
+			ts.Setenv("PID", fmt.Sprint(info.PID))
+			ts.Setenv("PORT", info.URL[strings.LastIndexByte(info.URL, ':')+1:])
+			return
+		}
+		select {
+		case err := <-r.done:
+			if neg {
+				return
+			}
+			ts.Fatalf("the server ended: %v\n%s", err, ts.ReadFile(r.log))
+		default:
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("no server after ten seconds:\n%s", ts.ReadFile(r.log))
+		}
+	}
+}
+
+func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
+	r := ts.Value(serverKey{}).(*running)
+	signals := map[string]os.Signal{"KILL": syscall.SIGKILL, "TERM": syscall.SIGTERM, "INT": syscall.SIGINT}
+	ts.Check(r.cmd.Process.Signal(signals[args[0]]))
+	select {
+	case err := <-r.done:
+		if args[0] != "KILL" && (err != nil) != neg {
+			ts.Fatalf("the server ended with %v\n%s", err, ts.ReadFile(r.log))
+		}
+	case <-time.After(15 * time.Second):
+		ts.Fatalf("the server still runs after %s", args[0])
+	}
+}
+
+func request(ts *testscript.TestScript, neg bool, args []string) {
+	q, err := http.NewRequest(args[0], ts.Getenv("URL")+args[1], nil)
+	ts.Check(err)
+	args = args[2:]
+	for len(args) > 1 && args[0] == "-H" {
+		name, value, _ := strings.Cut(args[1], ": ")
+		if name == "Host" {
+			q.Host = value
+		}
+		q.Header.Set(name, value)
+		args = args[2:]
+	}
+	if len(args) > 0 {
+		body := args[0]
+		if name, isFile := strings.CutPrefix(body, "@"); isFile {
+			body = ts.ReadFile(name)
+		}
+		q.Body, q.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+	}
+	client := http.Client{Timeout: 10 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := client.Do(q)
+	if err != nil {
+		if neg {
+			return
+		}
+		ts.Fatalf("%s %s: %v", q.Method, q.URL, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	out := ts.Stdout()
+	fmt.Fprintln(out, resp.StatusCode)
+	for name, values := range resp.Header {
+		if strings.HasPrefix(name, "X-") && name != "X-Request-Id" || strings.HasPrefix(name, "Access-Control-") || name == "Allow" || name == "Location" {
+			fmt.Fprintf(out, "%s: %s\n", name, strings.Join(values, ", "))
+		}
+	}
+	fmt.Fprintf(out, "%s\n", body)
+	if neg && resp.StatusCode < 400 {
+		ts.Fatalf("%s %s answers %d, want a refusal", q.Method, q.URL, resp.StatusCode)
+	}
+	if !neg && resp.StatusCode >= 400 {
+		ts.Fatalf("%s %s answers %d: %s", q.Method, q.URL, resp.StatusCode, body)
+	}
+}

@@ -1,0 +1,72 @@
+package server
+
+import (
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Upstream's rate limit (recorded ratelimit_*): within a sliding second a
+// client's first 10 requests are served at once, the next 10 a second later,
+// and the rest refused.
+const (
+	rateWindow  = time.Second
+	rateAtOnce  = 10
+	rateHeld    = 10
+	assetPrefix = "/assets"
+)
+
+type rateLimiter struct {
+	mu   sync.Mutex
+	seen map[string][]time.Time // of the last second, per client address
+}
+
+func (l *rateLimiter) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, assetPrefix) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		switch n := l.count(r.RemoteAddr, time.Now()); {
+		case n > rateAtOnce+rateHeld:
+			w.Header().Set("Retry-After", "1")
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusTooManyRequests)
+			_, _ = w.Write([]byte(`{"message":"Too many requests"}`))
+			return
+		case n > rateAtOnce:
+			select {
+			case <-time.After(rateWindow):
+			case <-r.Context().Done():
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// count adds one request of a client and returns how many it made within the
+// window.
+func (l *rateLimiter) count(addr string, now time.Time) int {
+	client, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		client = addr
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.seen == nil {
+		l.seen = map[string][]time.Time{}
+	}
+	recent := append(l.seen[client], now)
+	for now.Sub(recent[0]) > rateWindow {
+		recent = recent[1:]
+	}
+	// What is refused counts no further than the refusal needs.
+	if max := rateAtOnce + rateHeld + 1; len(recent) > max {
+		recent = recent[len(recent)-max:]
+	}
+	l.seen[client] = recent
+	return len(recent)
+}

@@ -1,0 +1,80 @@
+// Package servertest gives Go tests a real server: package server with all
+// its checks, on a free port of this machine, with a store of its own.
+package servertest
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/openhands-local/openhands-local/server"
+)
+
+// A Server serves until its test ends.
+type Server struct {
+	// URL is the base of all paths, without a slash at the end.
+	URL string
+
+	t      testing.TB
+	config server.Config
+	cancel context.CancelFunc
+	done   chan error
+}
+
+// NewServer starts a server. The zero Config gives a free port, a store in
+// memory, and generated ids and times that repeat; whatever is set is kept.
+// Any number may run side by side. The test fails if the server does not end
+// cleanly.
+func NewServer(t testing.TB, c server.Config) *Server {
+	t.Helper()
+	if c.Addr == "" {
+		c.Addr = "127.0.0.1:0"
+	}
+	if c.Data == "" {
+		c.Data = server.Memory
+	}
+	if c.Seed == nil {
+		c.Seed = new(int64)
+	}
+	s := &Server{t: t, config: c}
+	if err := s.start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func (s *Server) start() error {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(s.t.Context()))
+	srv, err := server.New(ctx, s.config)
+	if err != nil {
+		cancel()
+		return fmt.Errorf("servertest: %w", err)
+	}
+	s.URL, s.cancel, s.done = srv.Info().URL, cancel, make(chan error, 1)
+	go func() { s.done <- srv.Run(ctx) }()
+	return nil
+}
+
+// Restart stops the server and starts it again on the same data, unless that
+// is in memory. URL changes if the port was not fixed.
+func (s *Server) Restart() error {
+	if err := s.Close(); err != nil {
+		return err
+	}
+	return s.start()
+}
+
+// Close stops the server. A second call does nothing.
+func (s *Server) Close() error {
+	if s.cancel == nil {
+		return nil
+	}
+	s.cancel()
+	s.cancel = nil
+	return <-s.done
+}
