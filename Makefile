@@ -1,0 +1,46 @@
+# Everything goes through the go command; tools are pinned in go.mod.
+
+GO      ?= go
+PROGRAM := ./server/openhands-local
+FUZZTIME ?= 20s
+
+.PHONY: build run test generate check fuzz cover bench interop
+
+build: ## the program, into .bin/
+	$(GO) build -trimpath -ldflags='-s -w' -o .bin/openhands-local $(PROGRAM)
+
+run: ## serve on http://localhost:3000
+	$(GO) run $(PROGRAM)
+
+test: ## all tests
+	$(GO) test ./...
+
+generate: ## all of gen/ anew
+	$(GO) generate ./gen
+
+check: ## what must hold before a commit
+	$(GO) generate ./gen
+	git diff --exit-code -- gen
+	test -z "$$(git ls-files '*.go' | grep -v '\.gen\.go$$' | xargs gofmt -l | tee /dev/stderr)"
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null $(PROGRAM)
+	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 $(GO) build -o /dev/null $(PROGRAM)
+	@$(GO) env CGO_ENABLED | grep -q 1 && command -v $$($(GO) env CC) >/dev/null || { echo "check: the race detector needs cgo and a C compiler ($$($(GO) env CC)): install one"; exit 1; }
+	$(GO) test -race -shuffle=on ./...
+
+fuzz: ## each fuzz target for FUZZTIME
+	@set -e; for p in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; \
+	  done; done
+
+cover: ## line coverage of all packages by all tests
+	$(GO) test -coverpkg=./... -coverprofile=.cover.out ./... && $(GO) tool cover -func=.cover.out | tail -1
+
+bench: ## ratios against ceilings measured in the same run; 100 rounds of kill -9
+	$(GO) test -run '^$$' -bench . -benchtime=2s ./...
+	OPENHANDS_LOCAL_CRASH_ROUNDS=100 $(GO) test -count=1 -run TestCrash -v ./server
+
+interop: ## real clients and other people's test suites
+	@echo "interop: nothing yet"
