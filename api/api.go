@@ -30,6 +30,8 @@ type Config struct {
 	Store         store.Store
 	// Workspace opens the files of a conversation.
 	Workspace func(id string) (*workspace.Workspace, error)
+	// RemoveWorkspace removes the files of a conversation that is gone.
+	RemoveWorkspace func(id string) error
 	// Contract returns the loaded contract; the first call may take 30 ms.
 	Contract func() *contract.Contract
 	Key      string // asked for in X-Session-API-Key; empty asks for none

@@ -241,6 +241,9 @@ func (o *conversations) DeleteConversation(c echo.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	if err := o.RemoveWorkspace(id); err != nil {
+		return err
+	}
 	return writeJSON(c, http.StatusOK, true)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -53,6 +54,9 @@ type Config struct {
 	LogRequests bool
 	// Log takes all records; nil throws them away.
 	Log *slog.Logger
+	// Wrap, when set, goes around the handler of all requests: for tests that
+	// look at every answer.
+	Wrap func(http.Handler) http.Handler
 	// Version is of this program, told by /_local/info and the ready file.
 	Version string
 }

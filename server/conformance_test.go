@@ -2,10 +2,18 @@ package server_test
 
 import (
 	"context"
+	"errors"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/openhands-local/openhands-local/api/conform"
+	"github.com/openhands-local/openhands-local/api/contract"
+	"github.com/openhands-local/openhands-local/gen"
 	"github.com/openhands-local/openhands-local/server"
 	"github.com/openhands-local/openhands-local/server/servertest"
 )
@@ -18,8 +26,11 @@ func (s recordedServer) URL() string                   { return s.Server.URL }
 func (s recordedServer) Restart(context.Context) error { return s.Server.Restart() }
 
 // TestConformance runs every recorded case. What differs must be declared in
-// api/conform/differences.yaml, and what is declared must differ.
+// api/conform/differences.yaml, and what is declared must differ. Every answer
+// on the way is held to the contract, and no connection is opened anywhere.
 func TestConformance(t *testing.T) {
+	forbidNetwork(t)
+	answers := newAnswerCheck(t)
 	report, err := conform.Run(t.Context(), conform.Target{
 		Start: func(_ context.Context, env map[string]string) (conform.Server, error) {
 			return recordedServer{servertest.NewServer(t, server.Config{
@@ -27,6 +38,7 @@ func TestConformance(t *testing.T) {
 				Key:               env["SESSION_API_KEY"],
 				SetConversationID: env["ALLOW_SET_CONVERSATION_ID"] == "1",
 				RateLimit:         env["RATELIMIT"] == "on",
+				Wrap:              answers.wrap,
 			})}, nil
 		},
 	}, conform.Options{Differences: conform.Declared()})
@@ -44,4 +56,75 @@ func TestConformance(t *testing.T) {
 		t.Error(err)
 	}
 	t.Errorf("answers differ from the recorded ones:\n%s", text.String())
+}
+
+// forbidNetwork fails the test when anything in this process looks a name up
+// or uses the default client: the server opens no connection to anywhere.
+func forbidNetwork(t *testing.T) {
+	resolver, transport := net.DefaultResolver, http.DefaultTransport
+	t.Cleanup(func() { net.DefaultResolver, http.DefaultTransport = resolver, transport })
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(_ context.Context, network, address string) (net.Conn, error) {
+		t.Errorf("a name is looked up at %s %s", network, address)
+		return nil, errors.New("forbidden")
+	}}
+	http.DefaultTransport = roundTripper(func(r *http.Request) (*http.Response, error) {
+		t.Errorf("a request goes to %s", r.URL)
+		return nil, errors.New("forbidden")
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// answerCheck holds every answer of an operation to the contract: its status
+// is documented, its content type and body are as the schema says.
+type answerCheck struct {
+	t        *testing.T
+	contract *contract.Contract
+	routes   []checkedRoute
+}
+
+type checkedRoute struct {
+	method string
+	path   *regexp.Regexp
+	op     *contract.Operation
+}
+
+func newAnswerCheck(t *testing.T) *answerCheck {
+	c, err := contract.Load(gen.OpenAPI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &answerCheck{t: t, contract: c}
+	parameter := regexp.MustCompile(`\\\{[^}]*\\\}`)
+	for _, op := range gen.Operations {
+		pattern := parameter.ReplaceAllString(regexp.QuoteMeta(op.Path), "[^/]+")
+		a.routes = append(a.routes, checkedRoute{op.Method, regexp.MustCompile("^" + pattern + "$"), c.Operation(op.ID)})
+	}
+	return a
+}
+
+func (a *answerCheck) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var op *contract.Operation
+		for _, route := range a.routes {
+			if route.method == r.Method && !r.URL.IsAbs() && route.path.MatchString(r.URL.Path) {
+				op = route.op
+			}
+		}
+		if op == nil {
+			next.ServeHTTP(w, r)
+			return
+		}
+		method, path := r.Method, r.URL.String()
+		seen := httptest.NewRecorder()
+		next.ServeHTTP(seen, r)
+		if err := op.ValidateResponse(seen.Code, seen.Header(), seen.Body.Bytes()); err != nil {
+			a.t.Errorf("%s %s answers %d: %v\n%.300s", method, path, seen.Code, err, seen.Body)
+		}
+		maps.Copy(w.Header(), seen.Header())
+		w.WriteHeader(seen.Code)
+		_, _ = w.Write(seen.Body.Bytes())
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/workspace"
 	"github.com/openhands-local/openhands-local/store"
 	"github.com/openhands-local/openhands-local/store/boltstore"
@@ -61,6 +62,22 @@ func (w *workspaces) open(id string) (*workspace.Workspace, error) {
 		dir = filepath.Join(w.each, id)
 	}
 	return workspace.Open(dir, filepath.ToSlash(dir))
+}
+
+// remove removes the files of one conversation, unless all share them.
+func (w *workspaces) remove(id string) error {
+	if w.shared != "" || !conversation.ValidID(id) {
+		return nil
+	}
+	root, err := os.OpenRoot(w.each)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return root.RemoveAll(id)
 }
 
 func (w *workspaces) close() error {

@@ -128,6 +128,7 @@ func (s *Server) operations(ctx context.Context) (http.Handler, error) {
 		Conversations:     conversation.New(conversation.Config{Store: s.store, Now: now, NewID: newID, Strict: s.c.Strict}),
 		Store:             s.store,
 		Workspace:         s.files.open,
+		RemoveWorkspace:   s.files.remove,
 		Contract:          s.contract,
 		Key:               s.c.Key,
 		Strict:            s.c.Strict,
@@ -155,7 +156,11 @@ func (s *Server) handler(operations http.Handler) http.Handler {
 	if s.c.RateLimit {
 		h = new(rateLimiter).wrap(h)
 	}
-	return s.logRequests(h)
+	h = s.logRequests(h)
+	if s.c.Wrap != nil {
+		h = s.c.Wrap(h)
+	}
+	return h
 }
 
 // firstSettings stores what a new folder begins with.
