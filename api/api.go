@@ -82,7 +82,7 @@ func New(c Config) http.Handler {
 	}
 	e := echo.New()
 	e.HTTPErrorHandler = d.writeError
-	e.Pre(d.recoverPanics, normalisePath)
+	e.Pre(d.recoverPanics, d.mcp, normalisePath)
 	e.Use(d.activity.note)
 	perOperation := map[string][]echo.MiddlewareFunc{}
 	for _, op := range gen.Operations {

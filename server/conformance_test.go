@@ -109,7 +109,7 @@ func (a *answerCheck) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var op *contract.Operation
 		for _, route := range a.routes {
-			if route.method == r.Method && !r.URL.IsAbs() && route.path.MatchString(r.URL.Path) {
+			if route.method == r.Method && !r.URL.IsAbs() && r.Header.Get("Upgrade") == "" && route.path.MatchString(r.URL.Path) {
 				op = route.op
 			}
 		}

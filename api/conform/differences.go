@@ -36,7 +36,7 @@ var Reasons = map[string]string{
 	"no-names":       "the recorded answer names a product or a machine",
 	"unservable":     "NaN, Infinity and lone surrogates are refused, since no page with them can be served",
 	"no-model":       "there is no model that could lack vision, so images are stored",
-	"no-mcp":         "the MCP mount is not served",
+	"mcp-words":      "the MCP mount says what is wrong with a message in words of its own",
 	"no-socket":      "Socket.IO is not served yet",
 	"http-library":   "Go's HTTP library answers a malformed request by itself",
 	"ours":           "a page of ours where upstream has none",
