@@ -2,7 +2,6 @@ package contract
 
 import (
 	"math"
-	"math/big"
 	"strconv"
 	"strings"
 
@@ -174,14 +173,3 @@ func plainFloat(s string) (float64, bool) {
 }
 
 func finite(f float64) bool { return !math.IsInf(f, 0) && !math.IsNaN(f) }
-
-// bigFloat is the number nearest to a long integer; Python has none when it is
-// beyond the largest double.
-func bigFloat(decimal string) (float64, bool) {
-	n, ok := new(big.Float).SetString(decimal)
-	if !ok {
-		return 0, false
-	}
-	f, _ := n.Float64()
-	return f, !math.IsInf(f, 0)
-}

@@ -34,7 +34,6 @@ package contract
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -160,6 +159,15 @@ func at(v pyjson.Value, keys ...string) pyjson.Value {
 	return v
 }
 
+// resolve follows a $ref of what is no schema into components.
+func (l *loader) resolve(v pyjson.Value) pyjson.Value {
+	ref, ok := v.Get("$ref")
+	if !ok {
+		return v
+	}
+	return at(l.root, strings.Split(strings.TrimPrefix(ref.Text(), "#/"), "/")...)
+}
+
 var methods = []string{"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 
 func (l *loader) pathItem(path string, v pyjson.Value) error {
@@ -187,18 +195,18 @@ func (l *loader) operation(v pyjson.Value, parameters []pyjson.Value, where stri
 	view := &openapi3.Operation{OperationID: at(v, "operationId").Text(), Responses: openapi3.NewResponsesWithCapacity(8)}
 	op := &Operation{ID: view.OperationID, route: &routers.Route{Operation: view}}
 	for i, p := range parameters {
-		if err := l.parameter(op, p, where+"/parameters/"+strconv.Itoa(i)); err != nil {
+		if err := l.parameter(op, l.resolve(p), where+"/parameters/"+strconv.Itoa(i)); err != nil {
 			return nil, err
 		}
 	}
 	body, ok := v.Get("requestBody")
-	if ok && !at(body, notValidated).Bool() {
+	if body = l.resolve(body); ok && !at(body, notValidated).Bool() {
 		if err := l.requestBody(op, body, where+"/requestBody"); err != nil {
 			return nil, err
 		}
 	}
 	for _, m := range at(v, "responses").Members() {
-		content, _, err := l.content(m.Value, where+"/responses/"+m.Key)
+		content, _, err := l.content(l.resolve(m.Value), where+"/responses/"+m.Key)
 		if err != nil {
 			return nil, err
 		}
@@ -234,9 +242,8 @@ func (l *loader) requestBody(op *Operation, v pyjson.Value, where string) error 
 		return err
 	}
 	b := &requestBody{required: at(v, "required").Bool()}
-	for _, media := range slices.Sorted(maps.Keys(schemas)) {
-		// FastAPI declares one.
-		b.schema, b.form = schemas[media], media == formData || media == formURL
+	for media, s := range schemas { // FastAPI declares one
+		b.schema, b.form = s, media == formData || media == formURL
 	}
 	if b.schema == nil {
 		return fmt.Errorf("%s: no schema", where)

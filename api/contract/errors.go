@@ -21,7 +21,8 @@ type Error struct {
 }
 
 // Invalid is a 422 answer: everything that is wrong with a request, in
-// FastAPI's order. It marshals to the body of the answer, HTTPValidationError.
+// FastAPI's order, up to 1000 faults. It marshals to the body of the answer,
+// HTTPValidationError.
 type Invalid struct {
 	Errors []Error `json:"detail"`
 }

@@ -7,7 +7,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
-	"strings"
+	"unicode/utf8"
 
 	"github.com/openhands-local/openhands-local/api/pyjson"
 )
@@ -66,10 +66,22 @@ func (b *Body) readParts(boundary string) error {
 			return nil // a part that does not end is none
 		}
 		if _, field.file = params["filename"]; !field.file {
-			field.text = strings.ToValidUTF8(string(text), "\ufffd")
+			field.text = decodeText(string(text))
 		}
 		b.form = append(b.form, field)
 	}
+}
+
+// decodeText takes bytes that are not UTF-8 for Latin-1.
+func decodeText(text string) string {
+	if utf8.ValidString(text) {
+		return text
+	}
+	characters := make([]rune, len(text))
+	for i := range len(text) {
+		characters[i] = rune(text[i])
+	}
+	return string(characters)
 }
 
 // beginsWith reports whether a body begins with the boundary, after empty

@@ -193,8 +193,8 @@ func (r *reader) number(nullable bool, v pyjson.Value) pyjson.Value {
 	fault := floatType
 	number := 0.0
 	switch v.Kind() {
-	case pyjson.Int:
-		if f, ok := bigFloat(v.Text()); ok {
+	case pyjson.Int: // Python has no double for one beyond the largest
+		if f := v.Float64(); finite(f) {
 			number, fault = f, nil
 		}
 	case pyjson.Bool, pyjson.Float:

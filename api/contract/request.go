@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -98,9 +99,11 @@ func (b *Body) decode() error {
 }
 
 // Validate checks the path's parameters, the query and the body, and writes
-// back what it read: r.URL.RawQuery has one value for each parameter sent, and
-// the body is that of [Body.JSON]. A value of the path is only checked. An
-// integer that 64 bits cannot hold becomes the nearest they can.
+// back what it read: r.URL.RawQuery has one value for each parameter sent (of a
+// list all), and r.Body is [Body.JSON]. A value of the path is only checked; an
+// absent one is the empty text. An integer that 64 bits cannot hold becomes the
+// nearest they can. Fields that no schema declares are left out, where they
+// are allowed.
 //
 // The error is an [*Invalid] that names every fault: the path's, the query's,
 // then the body's; or a [*Refusal].
@@ -203,15 +206,13 @@ func (op *Operation) readBody(read *reader, body *Body) (pyjson.Value, error) {
 // in its own words.
 func (op *Operation) judge(r *http.Request, pathParams map[string]string, query url.Values, value pyjson.Value, body *Body) error {
 	err := openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
-		Request: r, PathParams: pathParams, QueryParams: query, Route: op.route, Options: options,
+		Request: r, PathParams: noneEmpty(pathParams), QueryParams: query, Route: op.route, Options: options,
 	})
-	var refused *openapi3filter.RequestError
-	if errors.As(err, &refused) && refused.Parameter != nil {
-		name := refused.Parameter.Name
-		return &Invalid{[]Error{viewError(err, []any{refused.Parameter.In, name}, query.Get(name))}}
-	}
 	if err != nil {
-		return &Invalid{[]Error{viewError(err, []any{"path"}, nil)}}
+		var refused *openapi3filter.RequestError
+		errors.As(err, &refused) // with a parameter: there is no other reason
+		p := refused.Parameter
+		return &Invalid{[]Error{viewError(err, []any{p.In, p.Name}, query.Get(p.Name))}}
 	}
 	if op.body == nil || value.IsNull() {
 		return nil
@@ -220,6 +221,18 @@ func (op *Operation) judge(r *http.Request, pathParams map[string]string, query 
 		return &Invalid{[]Error{viewError(err, []any{"body"}, body.value)}}
 	}
 	return nil
+}
+
+// noneEmpty lets kin-openapi take an empty path parameter, which it holds for
+// a missing one. FastAPI takes it (recorded user_repo_paths).
+func noneEmpty(pathParams map[string]string) map[string]string {
+	for name, text := range pathParams {
+		if text == "" {
+			pathParams = maps.Clone(pathParams)
+			pathParams[name] = " "
+		}
+	}
+	return pathParams
 }
 
 // viewPrefix begins the text of what the view refuses.

@@ -16,7 +16,7 @@ import (
 // decides.
 type schema struct {
 	name     string  // of the component; "" for an inline one
-	ref      *schema // what it is the same as, but for nullable
+	ref      *schema // what it is the same as, but for nullable and opaque
 	typ      string  // "" when nothing is said, or several
 	nullable bool
 
@@ -153,7 +153,7 @@ func (c *converter) keyword(s *schema, key string, v pyjson.Value, at string) (e
 	case "$ref":
 		s.ref, err = c.component(v.Text(), at)
 	case "type":
-		c.setTypes(s, v)
+		setTypes(s, v)
 	case "nullable":
 		s.nullable = v.Bool()
 	case "enum":
@@ -194,7 +194,7 @@ func (c *converter) keyword(s *schema, key string, v pyjson.Value, at string) (e
 
 // opaqueKeyword gives the view what reading has no words for.
 func (c *converter) opaqueKeyword(s *schema, key string, v pyjson.Value, at string) error {
-	view := s.view
+	view, opaque := s.view, s.opaque
 	s.opaque = true
 	switch key {
 	case "pattern":
@@ -227,7 +227,7 @@ func (c *converter) opaqueKeyword(s *schema, key string, v pyjson.Value, at stri
 		}
 		view.Not = not.reference()
 	default:
-		s.opaque = false
+		s.opaque = opaque
 		c.unvalidated = append(c.unvalidated, at)
 	}
 	return nil
@@ -254,7 +254,7 @@ func narrow(bound **float64, exclusive *openapi3.ExclusiveBound, to float64, exc
 }
 
 // setTypes reads `type`, one or an array.
-func (c *converter) setTypes(s *schema, v pyjson.Value) {
+func setTypes(s *schema, v pyjson.Value) {
 	types := []pyjson.Value{v}
 	if v.Kind() == pyjson.Array {
 		types = v.Items()
