@@ -3,6 +3,7 @@ package event
 import (
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/openhands-local/openhands-local/api/pyjson"
 )
@@ -61,22 +62,43 @@ func (d *decoding) deprecatedArgs(members []pyjson.Member) []pyjson.Member {
 		case err == pyjson.ErrNotJSON:
 			d.fail("value_error", code, "The arguments in it are none that JSON has", "args", "translated_ipython_code")
 		case err != nil:
-		case literal.Kind() == pyjson.Object:
-			if f := literal.Unservable(); f != nil {
-				d.fail("value_error", code, "The arguments in it have "+f.What+", which no JSON answer can carry", "args", "translated_ipython_code")
-			}
-			args = merge(args, literal.Members())
-		case literal.Kind() == pyjson.Array && len(literal.Items()) == 0:
+		case literal.Kind() == pyjson.String: // no pairs: upstream ignores what it cannot read
+		case literal.Unservable() != nil:
+			d.fail("value_error", code, "The arguments in it have "+literal.Unservable().What+", which no JSON answer can carry", "args", "translated_ipython_code")
 		default:
-			d.fail("dict_type", code, "The arguments in it should be a dictionary", "args", "translated_ipython_code")
+			pairs, ok := pairsOf(literal)
+			if !ok {
+				d.fail("dict_type", code, "The arguments in it should be a dictionary", "args", "translated_ipython_code")
+			}
+			args = merge(args, pairs)
 		}
-	case code.Truthy():
+	case !code.IsNull():
 		d.fail("string_type", code, "Input should be a valid string", "args", "translated_ipython_code")
 	}
 	if v, ok := pyjson.ObjectOf(args...).Get("command"); ok && v.Kind() == pyjson.String && v.Text() == "view" {
 		take("command")
 	}
 	return args
+}
+
+// pairsOf reads a dictionary, or a list of pairs as Python's dict.update does: up
+// to the first item of another length. ok is false where it has a TypeError.
+func pairsOf(v pyjson.Value) (pairs []pyjson.Member, ok bool) {
+	if v.Kind() == pyjson.Object {
+		return v.Members(), true
+	}
+	for _, item := range v.Items() {
+		pair := item.Items()
+		switch {
+		case item.Kind() == pyjson.Array && len(pair) == 2 && pair[0].Kind() == pyjson.String:
+			pairs = append(pairs, pyjson.Member{Key: pair[0].Text(), Value: pair[1]})
+		case item.Kind() == pyjson.Array && len(pair) != 2, item.Kind() == pyjson.String && utf8.RuneCountInString(item.Text()) != 2:
+			return pairs, true
+		default:
+			return nil, false
+		}
+	}
+	return pairs, v.Kind() == pyjson.Array
 }
 
 // merge sets members over others.
@@ -110,7 +132,7 @@ func deprecatedExtras(members []pyjson.Member) []pyjson.Member {
 	has := false
 	for _, m := range members {
 		if m.Key == "metadata" {
-			if m.Value.Kind() != pyjson.Object && m.Value.Truthy() {
+			if m.Value.Kind() != pyjson.Object && !m.Value.IsNull() {
 				moved = map[string]string{} // nothing can be moved there
 			}
 			metadata = slices.Clone(m.Value.Members())

@@ -37,7 +37,8 @@ const example = `{"action":"message","args":{"content":"Hi"}}`
 // decoding is one body on its way; errs collects what is wrong.
 type decoding struct {
 	Options
-	errs []Error
+	errs    []Error
+	entries int // of its models, see maxEntries
 }
 
 // maxErrors bounds what a refusal tells: nobody reads on.
@@ -120,6 +121,18 @@ func names(table map[string]*kind) []string {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// quoted is a name that a client chose, cut to what a sentence or a header can
+// hold.
+func quoted(name string) string {
+	const most = 60
+	for i := range name {
+		if i >= most {
+			return fmt.Sprintf("%q…", name[:i])
+		}
+	}
+	return fmt.Sprintf("%q", name)
 }
 
 // didYouMean ends a sentence about a name that is not known.

@@ -32,7 +32,7 @@ func (f Filter) Matcher() func(id int64, stored []byte, flags Flags) bool {
 		}
 		return *s
 	}
-	query, source, start, end := strings.ToLower(given(f.Query)), given(f.Source), given(f.StartDate), given(f.EndDate)
+	query, source, start, end := lower(given(f.Query)), given(f.Source), given(f.StartDate), given(f.EndDate)
 	needsHead := source != "" || start != "" || end != "" || len(f.IncludeTypes)+len(f.ExcludeTypes) > 0
 	return func(id int64, stored []byte, flags Flags) bool {
 		if f.ExcludeHidden && flags&IsHidden != 0 {
@@ -73,4 +73,10 @@ func typeOf(v pyjson.Value) string {
 	}
 	name, _ := v.Get("observation")
 	return "observation/" + name.Text()
+}
+
+// lower is Python's lower of a query: the capital I with a dot keeps its dot,
+// and so is in no event's ASCII text.
+func lower(query string) string {
+	return strings.ToLower(strings.ReplaceAll(query, "İ", "i\u0307"))
 }

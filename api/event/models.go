@@ -1,6 +1,7 @@
 package event
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -18,6 +19,20 @@ type modelField struct {
 	read     func(d *decoding, v pyjson.Value, loc []any) pyjson.Value
 	def      pyjson.Value
 	required bool
+}
+
+// maxEntries bounds the entries of an event's models. Each is written with all
+// its defaults: without a bound a small body would become a huge event.
+const maxEntries = 20_000
+
+// fits tells whether a list of entries is within the bound.
+func (d *decoding) fits(list pyjson.Value, loc ...any) bool {
+	d.entries += len(list.Items())
+	if d.entries > maxEntries {
+		d.fail("too_long", null, fmt.Sprintf("An event should have at most %d such entries", maxEntries), loc...)
+		return false
+	}
+	return true
 }
 
 // model reads an object by its fields: in their order, unknown ones dropped.
@@ -67,6 +82,10 @@ func intValue(d *decoding, v pyjson.Value, loc []any) pyjson.Value {
 		return pyjson.IntOf(int64(v.Float64()))
 	case pyjson.Float:
 		f := v.Float64()
+		if math.Abs(f) >= 1<<63 {
+			d.fail("int_parsing_size", v, "Input should be a valid integer, got a float that is too large", loc...)
+			return v
+		}
 		if f != math.Trunc(f) {
 			d.fail("int_from_float", v, "Input should be a valid integer, got a number with a fractional part", loc...)
 			return v
@@ -99,7 +118,10 @@ func floatValue(d *decoding, v pyjson.Value, loc []any) pyjson.Value {
 		}
 		return pyjson.FloatOf(f)
 	case pyjson.String:
-		text := strings.ReplaceAll(strings.TrimSpace(v.Text()), "_", "")
+		text := strings.TrimSpace(v.Text())
+		if !strings.HasPrefix(text, "_") && !strings.HasSuffix(text, "_") && !strings.Contains(text, "__") {
+			text = strings.ReplaceAll(text, "_", "")
+		}
 		if f, err := strconv.ParseFloat(text, 64); err == nil && !math.IsInf(f, 0) && !math.IsNaN(f) && !strings.ContainsAny(text, "xX") {
 			return pyjson.FloatOf(f)
 		}
@@ -171,8 +193,14 @@ func (d *decoding) llmMetrics(v pyjson.Value) pyjson.Value {
 	costs := []modelField{{"model", stringValue, null, true}, {"cost", floatValue, null, true}, {"timestamp", floatValue, now, false}}
 	items := func(name string, fields []modelField) pyjson.Value {
 		list := get(name, pyjson.ArrayOf())
+		if !list.Truthy() && (list.Kind() == pyjson.Object || list.Kind() == pyjson.String) {
+			list = pyjson.ArrayOf() // Python finds nothing in them either
+		}
 		if list.Kind() != pyjson.Array {
 			d.fail("list_type", list, "Input should be a valid list", at, name)
+			return list
+		}
+		if !d.fits(list, at, name) {
 			return list
 		}
 		read := make([]pyjson.Value, len(list.Items()))
@@ -202,73 +230,4 @@ var toolCall = []modelField{
 // toolCallMetadata reads which call of a tool an event belongs to.
 func (d *decoding) toolCallMetadata(v pyjson.Value) pyjson.Value {
 	return d.model(v, toolCall, "tool_call_metadata")
-}
-
-// modelResponse is a model's answer: its known fields first, with their
-// defaults, then the others as they came.
-func modelResponse(d *decoding, v pyjson.Value, loc []any) pyjson.Value {
-	if v.Kind() != pyjson.Object {
-		d.fail("model_type", v, "Input should be an object", loc...)
-		return v
-	}
-	usage, _ := v.Get("usage")
-	if usage.Kind() != pyjson.Object {
-		usage = pyjson.ObjectOf()
-	}
-	choices, _ := v.Get("choices")
-	list := make([]pyjson.Value, len(choices.Items()))
-	for i, c := range choices.Items() {
-		list[i] = choice(c)
-	}
-	seconds := d.Timestamp.Unix()
-	return arrange(v, []pyjson.Member{
-		{Key: "id", Value: pyjson.StringOf("chatcmpl-" + strconv.FormatInt(d.Timestamp.UnixNano(), 16))},
-		{Key: "created", Value: pyjson.IntOf(seconds)}, {Key: "model", Value: null}, {Key: "object", Value: pyjson.StringOf("chat.completion")},
-		{Key: "system_fingerprint", Value: null},
-	}, pyjson.Member{Key: "choices", Value: pyjson.ArrayOf(list...)}, pyjson.Member{Key: "usage", Value: arrange(usage, []pyjson.Member{
-		{Key: "completion_tokens", Value: zero}, {Key: "prompt_tokens", Value: zero}, {Key: "total_tokens", Value: zero},
-		{Key: "completion_tokens_details", Value: null}, {Key: "prompt_tokens_details", Value: null},
-	})})
-}
-
-// arrange writes the known members first, in order and with defaults, then
-// those given, then the rest.
-func arrange(v pyjson.Value, known []pyjson.Member, given ...pyjson.Member) pyjson.Value {
-	members := append([]pyjson.Member{}, known...)
-	for i := range members {
-		if x, ok := v.Get(members[i].Key); ok {
-			members[i].Value = x
-		}
-	}
-	members = append(members, given...)
-	first := pyjson.ObjectOf(members...)
-	for _, m := range v.Members() {
-		if _, ok := first.Get(m.Key); !ok {
-			members = append(members, m)
-		}
-	}
-	return pyjson.ObjectOf(members...)
-}
-
-// choice is one of a model's choices: its known members and those of its
-// message and tool calls, with their defaults.
-func choice(v pyjson.Value) pyjson.Value {
-	message, ok := v.Get("message")
-	if !ok {
-		return v
-	}
-	calls, _ := message.Get("tool_calls")
-	if calls.Kind() == pyjson.Array {
-		list := make([]pyjson.Value, len(calls.Items()))
-		for i, c := range calls.Items() {
-			f, _ := c.Get("function")
-			list[i] = arrange(c, nil, pyjson.Member{Key: "function", Value: arrange(f, []pyjson.Member{{Key: "arguments"}, {Key: "name"}})})
-		}
-		calls = pyjson.ArrayOf(list...)
-	}
-	message = arrange(message, []pyjson.Member{{Key: "content"}, {Key: "role", Value: pyjson.StringOf("assistant")}}, pyjson.Member{Key: "tool_calls", Value: calls})
-	if _, ok := message.Get("function_call"); !ok {
-		message = pyjson.ObjectOf(append(message.Members(), pyjson.Member{Key: "function_call"})...)
-	}
-	return arrange(v, []pyjson.Member{{Key: "finish_reason", Value: pyjson.StringOf("stop")}, {Key: "index", Value: zero}}, pyjson.Member{Key: "message", Value: message})
 }

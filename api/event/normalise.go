@@ -51,14 +51,10 @@ func (d *decoding) event(v pyjson.Value) Event {
 		d.fail("string_type", name, "Input should be the name of an "+s.member, s.member)
 		return Event{}
 	}
-	table := observations
-	if s == actionSide {
-		table = actions
-	}
-	if k := table[name.Text()]; k != nil {
+	if k := s.kinds()[name.Text()]; k != nil {
 		return d.known(v, s, k)
 	}
-	return d.unknown(v, s, name.Text(), table)
+	return d.unknown(v, s, name.Text(), s.kinds())
 }
 
 // known makes an event of a kind that 0.53.0 has.
@@ -79,6 +75,11 @@ func (d *decoding) known(v pyjson.Value, s side, k *kind) Event {
 	in.vals = d.match(k, s, args)
 	t := d.topLevel(v, s)
 	d.check(in)
+	if to, ok := args.Get(s.member); ok && len(d.errs) == 0 {
+		in = d.rename(in, s, to)
+		k = in.kind
+		e.Kind = k.name
+	}
 	if len(d.Secrets) > 0 {
 		in.mask(d.Secrets)
 		t.toolCallMetadata = mask(t.toolCallMetadata, d.Secrets)
@@ -106,6 +107,32 @@ func (d *decoding) known(v pyjson.Value, s side, k *kind) Event {
 	return e
 }
 
+// rename makes of an instance one of the kind that its args or extras name
+// under the word action or observation: upstream's classes have a field of that
+// name, which overrides the kind and must then fit the kind's fields.
+func (d *decoding) rename(in *instance, s side, to pyjson.Value) *instance {
+	renamed := &instance{kind: in.kind, vals: in.vals, content: in.content}
+	try := &decoding{Options: d.Options}
+	in.kind.message(try, in.value) // upstream writes it once under the old name
+	if k := s.kinds()[to.Text()]; to.Kind() != pyjson.String || k == nil {
+		try.fail("value_error", to, "Input should be the name of an "+s.member)
+	} else if k != in.kind {
+		members := make([]pyjson.Member, 0, len(in.vals))
+		for i, f := range in.kind.fields {
+			if !f.omitNull || !in.vals[i].IsNull() {
+				members = append(members, pyjson.Member{Key: f.name, Value: in.vals[i]})
+			}
+		}
+		renamed.kind, renamed.vals = k, try.match(k, s, pyjson.ObjectOf(members...))
+		try.check(renamed)
+	}
+	if len(try.errs) > 0 {
+		d.fail("value_error", to, fmt.Sprintf("This names another kind than %q, whose fields do not fit; leave it out", in.kind.name), s.fields, s.member)
+		return in
+	}
+	return renamed
+}
+
 // A side is what tells actions and observations apart: the member with the
 // kind's name and the member with its fields.
 type side struct{ member, fields string }
@@ -114,6 +141,14 @@ var (
 	actionSide      = side{"action", "args"}
 	observationSide = side{"observation", "extras"}
 )
+
+// kinds are the kinds of a side, by name.
+func (s side) kinds() map[string]*kind {
+	if s == actionSide {
+		return actions
+	}
+	return observations
+}
 
 // check applies the rules of a kind that go beyond its table, unless
 // something is wrong already.
@@ -189,7 +224,7 @@ func (d *decoding) unknown(v pyjson.Value, s side, name string, table map[string
 		JSON:    b,
 		Flags:   flagsOf(b, d.Source, s.member, name, pyjson.Value{}),
 		Kind:    name,
-		Lenient: fmt.Sprintf("unknown %s %q: 0.53.0 refuses it", s.member, name),
+		Lenient: fmt.Sprintf("unknown %s %s: 0.53.0 refuses it", s.member, quoted(name)),
 	}
 }
 
@@ -212,7 +247,8 @@ func (d *decoding) match(k *kind, s side, args pyjson.Value) []pyjson.Value {
 		switch f := k.field(m.Key); {
 		case f >= 0:
 			vals[f], set[f] = m.Value, true
-		case dropsUnknown && m.Key != "content" && m.Key != "observation":
+		case m.Key == s.member: // see rename
+		case dropsUnknown && m.Key != "content":
 		default:
 			d.unknownField(k, s, m)
 		}
@@ -250,7 +286,7 @@ func (d *decoding) unknownField(k *kind, s side, m *pyjson.Member) {
 		}
 		hint = didYouMean(m.Key, known)
 	}
-	d.fail("extra_forbidden", m.Value, fmt.Sprintf("The %s %s has no field %q%s", k.name, s.member, m.Key, hint), s.fields, m.Key)
+	d.fail("extra_forbidden", m.Value, fmt.Sprintf("The %s %s has no field %s%s", k.name, s.member, quoted(m.Key), hint), s.fields, m.Key)
 }
 
 // topLevel reads the members beside the kind and its fields.

@@ -317,12 +317,12 @@ func TestReplayStops(t *testing.T) {
 // has.
 func TestModelDefaults(t *testing.T) {
 	e := normalise(t, `{"action":"null","llm_metrics":{"costs":[{"model":"m","cost":"1_0.5"}]},"tool_call_metadata":{"function_name":"f","tool_call_id":"1","total_calls_in_response":" 1_0.00 ",
-		"model_response":{"choices":[1,{"message":{"tool_calls":[{"id":"c"}]}}]}}}`, noon)
+		"model_response":{"choices":[{"message":{"tool_calls":[{"id":"c","function":{}}]}}]}}}`, noon)
 	v := decode(t, e.JSON)
 	for want, got := range map[string]pyjson.Value{
 		`{"model":"m","cost":10.5,"timestamp":` + string(pyjson.FloatOf(float64(noon.Timestamp.Unix())).Append(nil)) + `}`: get(v, "llm_metrics", "costs").Items()[0],
 		`10`: get(v, "tool_call_metadata", "total_calls_in_response"),
-		`[1,{"finish_reason":"stop","index":0,"message":{"content":null,"role":"assistant","tool_calls":[{"function":{"arguments":null,"name":null},"id":"c"}],"function_call":null}}]`: get(v, "tool_call_metadata", "model_response", "choices"),
+		`[{"finish_reason":"stop","index":0,"message":{"content":null,"role":"assistant","tool_calls":[{"function":{"arguments":"","name":null},"id":"c","type":"function"}],"function_call":null}}]`: get(v, "tool_call_metadata", "model_response", "choices"),
 	} {
 		if string(got.Append(nil)) != want {
 			t.Errorf("%s, want %s", got.Append(nil), want)

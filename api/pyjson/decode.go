@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -277,6 +278,9 @@ func (d *decoder) array(depth int) (Value, error) {
 		x, err := d.value(depth + 1)
 		if err != nil {
 			return Value{}, err
+		}
+		if len(items) == cap(items) {
+			items = slices.Grow(items, max(4, len(items))) // double: append grows long ones by a quarter
 		}
 		items = append(items, x)
 		d.space()

@@ -223,30 +223,42 @@ type Fault struct {
 }
 
 // Unservable returns the first fault of a value, nil when it has none.
-func (v Value) Unservable() *Fault { return v.fault(nil) }
+func (v Value) Unservable() *Fault {
+	f := v.fault()
+	if f != nil {
+		slices.Reverse(f.Path)
+	}
+	return f
+}
 
-func (v Value) fault(path []any) *Fault {
+// fault finds a fault, its path from the inside out: a path costs nothing
+// where there is no fault.
+func (v Value) fault() *Fault {
 	switch v.kind {
 	case Float:
 		if c := v.text[len(v.text)-1]; c == 'N' || c == 'y' {
-			return &Fault{Path: slices.Clone(path), What: v.text}
+			return &Fault{What: v.text}
 		}
 	case String:
 		if hasSurrogate(v.text) {
-			return &Fault{Path: slices.Clone(path), What: "a lone surrogate"}
+			return &Fault{What: "a lone surrogate"}
 		}
 	case Array:
-		for i, x := range v.Items() {
-			if f := x.fault(append(path, i)); f != nil {
+		items := v.Items()
+		for i := range items {
+			if f := items[i].fault(); f != nil {
+				f.Path = append(f.Path, i)
 				return f
 			}
 		}
 	case Object:
-		for _, m := range v.Members() {
-			if hasSurrogate(m.Key) {
-				return &Fault{Path: slices.Clone(path), What: "a lone surrogate", Key: true}
+		members := v.Members()
+		for i := range members {
+			if hasSurrogate(members[i].Key) {
+				return &Fault{What: "a lone surrogate", Key: true}
 			}
-			if f := m.Value.fault(append(path, m.Key)); f != nil {
+			if f := members[i].Value.fault(); f != nil {
+				f.Path = append(f.Path, members[i].Key)
 				return f
 			}
 		}
