@@ -23,15 +23,31 @@ type Added struct {
 // when not empty, makes a retry safe. A body that is no event is
 // [*event.Invalid] and stores nothing.
 func (s *Service) Add(ctx context.Context, id string, body []byte, key string) (Added, error) {
-	var added Added
-	c, err := s.get(ctx, id)
-	unknown := errors.Is(err, store.ErrNotFound)
-	if err != nil && (!unknown || s.c.Strict || !ValidID(id)) {
-		return added, err
-	}
-	stopped := !unknown && !s.isRunning(id)
-	if stopped && s.c.Strict {
-		return added, fmt.Errorf("%w: %s", ErrStopped, id)
+	return s.add(ctx, id, body, key, !s.c.Strict)
+}
+
+// Act is Add for a socket: the conversation has to exist and to run, also when
+// the service is not strict.
+func (s *Service) Act(ctx context.Context, id string, body []byte) (Added, error) {
+	return s.add(ctx, id, body, "", false)
+}
+
+// add adds an event; revive allows that it creates or starts the conversation.
+func (s *Service) add(ctx context.Context, id string, body []byte, key string, revive bool) (Added, error) {
+	var (
+		added            Added
+		unknown, stopped bool
+	)
+	if !s.isRunning(id) { // what runs is stored: one read less on the way of most events
+		_, err := s.get(ctx, id)
+		unknown = errors.Is(err, store.ErrNotFound)
+		if err != nil && (!unknown || !revive || !ValidID(id)) {
+			return added, err
+		}
+		stopped = !unknown
+		if stopped && !revive {
+			return added, fmt.Errorf("%w: %s", ErrStopped, id)
+		}
 	}
 	secrets, err := s.secrets(ctx)
 	if err != nil {
@@ -47,7 +63,7 @@ func (s *Service) Add(ctx context.Context, id string, body []byte, key string) (
 	switch {
 	case unknown:
 		added.Lenient = append(added.Lenient, fmt.Sprintf("unknown conversation %s: 0.53.0 answers 404", id))
-		if c, err = s.bear(ctx, id); err != nil {
+		if err := s.bear(ctx, id); err != nil {
 			return added, err
 		}
 	case stopped:
@@ -64,24 +80,27 @@ func (s *Service) Add(ctx context.Context, id string, body []byte, key string) (
 	if err != nil || added.Repeated {
 		return added, err
 	}
-	if state, ok := e.AgentState(); ok && c.Agent {
-		err = s.writeState(ctx, id, state)
+	if state, ok := e.AgentState(); ok {
+		c, err := s.get(ctx, id)
+		if err != nil || !c.Agent {
+			return added, err
+		}
+		_, err = s.writeState(ctx, id, state)
+		return added, err
 	}
-	return added, err
+	return added, nil
 }
 
 // bear makes a conversation for a bare event: it runs and has no agent.
-func (s *Service) bear(ctx context.Context, id string) (store.Conversation, error) {
+func (s *Service) bear(ctx context.Context, id string) error {
 	defer s.busy.lock(id)()
 	now := s.c.Now()
-	c, err := s.c.Store.Create(ctx, store.Conversation{ID: id, CreatedAt: now, UpdatedAt: now})
-	if errors.Is(err, store.ErrConflict) {
-		c, err = s.c.Store.Conversation(ctx, id) // another event was first
+	_, err := s.c.Store.Create(ctx, store.Conversation{ID: id, CreatedAt: now, UpdatedAt: now})
+	if err != nil && !errors.Is(err, store.ErrConflict) { // another event may have been first
+		return err
 	}
-	if err == nil {
-		s.setRunning(id, true)
-	}
-	return c, err
+	s.setRunning(id, true)
+	return nil
 }
 
 // Inject stores an event as it is given: of any source, with its cause and

@@ -51,14 +51,17 @@ type Config struct {
 type Service struct {
 	c Config
 
-	mu      sync.RWMutex
-	running map[string]bool
-	busy    keyed // serialises create, start, stop and delete of one id
+	mu          sync.RWMutex
+	running     map[string]bool
+	connections map[string]int
+	listeners   []*listener
+
+	busy keyed // serialises create, start, stop and delete of one id
 }
 
 // New returns a Service. Every stored conversation is stopped.
 func New(c Config) *Service {
-	return &Service{c: c, running: map[string]bool{}}
+	return &Service{c: c, running: map[string]bool{}, connections: map[string]int{}}
 }
 
 // A Status is one of the three states that the API knows.
@@ -74,8 +77,9 @@ const (
 // An Info is a conversation as it is told to a client.
 type Info struct {
 	store.Conversation
-	Title  string // the default one when nobody has named it
-	Status Status
+	Title       string // the default one when nobody has named it
+	Status      Status
+	Connections int // sockets that are connected now
 }
 
 // validID is what an id of a conversation can be; anything else is the id of
@@ -121,6 +125,9 @@ func (s *Service) info(ctx context.Context, c store.Conversation) (Info, error) 
 	if s.isRunning(c.ID) {
 		i.Status = Running
 	}
+	s.mu.RLock()
+	i.Connections = s.connections[c.ID]
+	s.mu.RUnlock()
 	last, err := s.c.Store.Events(ctx, c.ID, store.Range{To: store.All.To, Reverse: true}, 1)
 	if err != nil && !errors.Is(err, store.ErrCorrupt) {
 		return Info{}, err
@@ -185,6 +192,32 @@ func (s *Service) Rename(ctx context.Context, id, title string) error {
 		c.UpdatedAt = s.c.Now()
 		return nil
 	})
+	if err == nil {
+		s.tellTitle(id, title)
+	}
+	return err
+}
+
+// errNamed: the conversation has a title already.
+var errNamed = errors.New("conversation is named")
+
+// SetTitle gives a conversation that nobody has named a title, as upstream does
+// after the first answer (recorded conversation_title_after_message).
+func (s *Service) SetTitle(ctx context.Context, id, title string) error {
+	_, err := s.c.Store.Update(ctx, id, func(c *store.Conversation) error {
+		if c.Title != "" {
+			return errNamed
+		}
+		c.Title = title
+		c.UpdatedAt = s.c.Now()
+		return nil
+	})
+	if errors.Is(err, errNamed) {
+		return nil
+	}
+	if err == nil {
+		s.tellTitle(id, title)
+	}
 	return err
 }
 

@@ -2,6 +2,7 @@ package conversation
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -64,7 +65,7 @@ func (s *Service) Create(ctx context.Context, d Draft) (Info, error) {
 		if err != nil {
 			return Info{}, err
 		}
-		if err := s.write(ctx, c.ID, "user", body); err != nil {
+		if _, err := s.Inject(ctx, c.ID, "user", body); err != nil {
 			return Info{}, err
 		}
 	}
@@ -88,17 +89,22 @@ func (s *Service) Start(ctx context.Context, id string) (Status, error) {
 	return Starting, s.start(ctx, c, false)
 }
 
-// start runs a conversation that does not run. The id is locked.
+// start runs a conversation that does not run, and one that runs if its agent
+// is fresh. The id is locked.
 func (s *Service) start(ctx context.Context, c store.Conversation, fresh bool) error {
-	if s.isRunning(c.ID) {
+	if s.isRunning(c.ID) && !fresh {
 		return nil
 	}
-	if c.Agent {
-		if err := s.writeStart(ctx, c.ID, fresh); err != nil {
-			return err
-		}
+	if !c.Agent {
+		s.setRunning(c.ID, true)
+		return nil
+	}
+	first, err := s.writeStart(ctx, c.ID, fresh)
+	if err != nil {
+		return err
 	}
 	s.setRunning(c.ID, true)
+	s.notify(Notice{Conversation: c.ID, Kind: Began, After: first})
 	return nil
 }
 
@@ -115,8 +121,9 @@ func (s *Service) Stop(ctx context.Context, id string) (before Status, err error
 		return "", err
 	}
 	s.setRunning(id, false)
+	s.notify(Notice{Conversation: id, Kind: Ended})
 	if c.Agent {
-		err = s.writeState(ctx, id, "stopped")
+		_, err = s.writeState(ctx, id, "stopped")
 	}
 	return Running, err
 }
@@ -128,25 +135,31 @@ func (s *Service) Delete(ctx context.Context, id string) error {
 	}
 	defer s.busy.lock(id)()
 	s.setRunning(id, false)
+	s.notify(Notice{Conversation: id, Kind: Ended})
 	return s.c.Store.Delete(ctx, id)
 }
 
 // writeStart writes what the real server writes when a run begins (recorded
-// create_empty; start_stop_cycle has no second system message).
-func (s *Service) writeStart(ctx context.Context, id string, fresh bool) error {
-	if err := s.writeState(ctx, id, "loading"); err != nil {
-		return err
+// create_empty; start_stop_cycle has no second system message). It returns the
+// id of the first event.
+func (s *Service) writeStart(ctx context.Context, id string, fresh bool) (first int64, err error) {
+	if first, err = s.writeState(ctx, id, "loading"); err != nil {
+		return 0, err
+	}
+	for _, status := range []string{"STATUS$STARTING_RUNTIME", "STATUS$RUNTIME_STARTED"} {
+		s.TellStatus(id, StatusUpdate{Type: "info", ID: status})
 	}
 	if fresh {
-		if err := s.write(ctx, id, "agent", systemMessage); err != nil {
-			return err
+		if _, err := s.Inject(ctx, id, "agent", systemMessage); err != nil {
+			return 0, err
 		}
 	}
 	const awaiting = "awaiting_user_input"
-	if err := s.write(ctx, id, "environment", changeAgentState(awaiting)); err != nil {
-		return err
+	if _, err := s.Inject(ctx, id, "environment", changeAgentState(awaiting)); err != nil {
+		return 0, err
 	}
-	return s.writeState(ctx, id, awaiting)
+	_, err = s.writeState(ctx, id, awaiting)
+	return first, err
 }
 
 // systemMessage is the agent's first event. The text is our own.
@@ -157,13 +170,18 @@ func changeAgentState(state string) []byte {
 }
 
 // writeState writes that the agent's state is now another.
-func (s *Service) writeState(ctx context.Context, id, state string) error {
-	return s.write(ctx, id, "environment",
-		fmt.Appendf(nil, `{"observation":"agent_state_changed","content":"","extras":{"agent_state":%q,"reason":""}}`, state))
+func (s *Service) writeState(ctx context.Context, id, state string) (int64, error) {
+	return s.InjectState(ctx, id, state, "")
 }
 
-// write adds an event of the server's own.
-func (s *Service) write(ctx context.Context, id, source string, body []byte) error {
-	_, err := s.Inject(ctx, id, source, body)
-	return err
+// InjectState stores that the agent's state is now another, and why.
+func (s *Service) InjectState(ctx context.Context, id, state, reason string) (int64, error) {
+	body, err := json.Marshal(map[string]any{
+		"observation": "agent_state_changed", "content": "",
+		"extras": map[string]string{"agent_state": state, "reason": reason},
+	})
+	if err != nil {
+		return 0, err
+	}
+	return s.Inject(ctx, id, "environment", body)
 }

@@ -1,0 +1,15 @@
+package conversation
+
+import "context"
+
+// Reset ends every run and removes all conversations, events and records.
+func (s *Service) Reset(ctx context.Context) error {
+	s.mu.Lock()
+	running := s.running
+	s.running = map[string]bool{}
+	s.mu.Unlock()
+	for id := range running {
+		s.notify(Notice{Conversation: id, Kind: Ended})
+	}
+	return s.c.Store.Reset(ctx)
+}

@@ -1,0 +1,62 @@
+package conversation
+
+import (
+	"context"
+	"errors"
+
+	"github.com/openhands-local/openhands-local/store"
+)
+
+// CanOpen returns a conversation that a socket may open: it has to exist
+// (ErrNotFound), and settings have to be stored (ErrNoSettings, with the
+// conversation). A key for the model is not asked for.
+func (s *Service) CanOpen(ctx context.Context, id string) (store.Conversation, error) {
+	c, err := s.get(ctx, id)
+	if err != nil {
+		return c, err
+	}
+	if err := s.checkSettings(ctx); err != nil && !errors.Is(err, ErrNoLLMKey) {
+		return c, err
+	}
+	return c, nil
+}
+
+// Open is what a socket does once it receives the events of c: it starts the
+// conversation if it does not run (recorded resume_not_running), gives it an
+// agent if it was born without, and counts one connection more until close is
+// called. When c was deleted meanwhile, the error is ErrNotFound.
+func (s *Service) Open(ctx context.Context, c store.Conversation) (close func(), err error) {
+	id := c.ID
+	defer s.busy.lock(id)()
+	switch now, err := s.c.Store.Conversation(ctx, id); {
+	case err != nil:
+		return nil, err
+	case now.Birth != c.Birth:
+		return nil, &store.Error{Op: "open", ID: id, Err: store.ErrNotFound}
+	default:
+		c = now
+	}
+	fresh := !c.Agent
+	if fresh {
+		c, err = s.c.Store.Update(ctx, id, func(c *store.Conversation) error {
+			c.Agent = true
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if err := s.start(ctx, c, fresh); err != nil {
+		return nil, err
+	}
+	s.connect(id, 1)
+	return func() { s.connect(id, -1) }, nil
+}
+
+func (s *Service) connect(id string, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.connections[id] += n; s.connections[id] == 0 {
+		delete(s.connections, id)
+	}
+}
