@@ -1,0 +1,292 @@
+package agent
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/openhands-local/openhands-local/api/event"
+)
+
+// A Script is what an agent answers to what.
+type Script struct{ Rules []Rule }
+
+// A Rule answers the messages that a regular expression matches, anywhere
+// unless it says ^ and $.
+type Rule struct {
+	On    *regexp.Regexp
+	Steps []Step
+}
+
+// A Step is one thing that an agent does. It has at most one of Event, Fail
+// and Confirm.
+type Step struct {
+	Wait time.Duration // before
+	// Event is stored as given, of the agent unless it has a source. Its
+	// strings are templates of the match: $0, $1, ${name}; $$ is a dollar. An
+	// observation without a cause gets the last action's id.
+	Event map[string]any
+	// Fail ends the answer in the state error, with this reason.
+	Fail string
+	// Confirm asks the user and goes on when the answer is yes.
+	Confirm *Confirm
+}
+
+// Confirm is a question, with the steps that follow a no in place of the rest.
+type Confirm struct{ Rejected []Step }
+
+// Echo answers every message with itself.
+func Echo() *Script {
+	return &Script{Rules: []Rule{{On: regexp.MustCompile(`(?s)^.*$`), Steps: []Step{{Event: say("$0")}}}}}
+}
+
+// say is an agent's message that hands over to the user.
+func say(text string) map[string]any {
+	return map[string]any{"action": "message", "args": map[string]any{"content": text, "wait_for_response": true}}
+}
+
+// ByName returns the script that a flag names: nil for "none", [Echo] for
+// "echo", that of a file for "script:FILE".
+func ByName(name string) (*Script, error) {
+	file, isScript := strings.CutPrefix(name, "script:")
+	switch {
+	case name == "none":
+		return nil, nil
+	case name == "echo":
+		return Echo(), nil
+	case isScript && file != "":
+		return Load(file)
+	}
+	return nil, fmt.Errorf("agent %q: want echo, none or script:FILE", name)
+}
+
+// Load reads a script from a file of YAML or JSON. The first rule that matches
+// a message answers it; one that none matches gets no answer but the states.
+//
+//	rules:
+//	  - on: (?i)list the (\w+)         # a regular expression
+//	    steps:
+//	      - event:                     # the body of an Add Event, beside it source and cause
+//	          action: run
+//	          args: {command: "ls $1"}
+//	      - confirm: {rejected: [{say: "As you like."}]}
+//	      - wait: 300ms                # before what the step does
+//	        event: {observation: run, content: README.md, extras: {command: "ls $1", metadata: {exit_code: 0}}}
+//	      - say: Done.                 # a message that hands over to the user
+//	      - fail: no credit is left    # the state error, and the end of the answer
+//
+// After the last step the agent awaits the user's input, unless it was a
+// finish or reject action. A mistake is told with its line.
+func Load(file string) (*Script, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("script: %w", err)
+	}
+	var root yaml.Node
+	if err := yaml.NewDecoder(bytes.NewReader(text)).Decode(&root); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("script %s: %w", file, err)
+	}
+	s := &Script{}
+	if len(root.Content) == 0 {
+		err = errors.New("line 1: want rules")
+	} else {
+		err = s.read(root.Content[0])
+	}
+	if err != nil {
+		return nil, fmt.Errorf("script %s: %w", file, err)
+	}
+	return s, nil
+}
+
+func (s *Script) read(n *yaml.Node) error {
+	f, err := fields(n, "rules")
+	if err != nil {
+		return err
+	}
+	if s.Rules, err = list(f["rules"], n, "rules", readRule); err == nil && len(s.Rules) == 0 {
+		err = wrong(n, "want at least one rule")
+	}
+	return err
+}
+
+func readRule(n *yaml.Node) (r Rule, err error) {
+	f, err := fields(n, "on", "steps")
+	if err != nil {
+		return r, err
+	}
+	if f["on"] == nil {
+		return r, wrong(n, "a rule needs on, a regular expression")
+	}
+	if r.On, err = regexp.Compile(f["on"].Value); err != nil {
+		return r, wrong(f["on"], "on: %v", err)
+	}
+	r.Steps, err = list(f["steps"], n, "steps", readStep)
+	return r, err
+}
+
+func readStep(n *yaml.Node) (s Step, err error) {
+	f, err := fields(n, "wait", "event", "say", "fail", "confirm")
+	if err != nil {
+		return s, err
+	}
+	if w := f["wait"]; w != nil {
+		if s.Wait, err = time.ParseDuration(w.Value); err != nil || s.Wait < 0 {
+			return s, wrong(w, "wait %q: want a time such as 300ms or 2s", w.Value)
+		}
+		delete(f, "wait")
+	}
+	if len(f) != 1 {
+		return s, wrong(n, "a step has one of event, say, fail and confirm")
+	}
+	switch {
+	case f["say"] != nil:
+		s.Event = say(f["say"].Value)
+	case f["event"] != nil:
+		if err := f["event"].Decode(&s.Event); err != nil {
+			return s, wrong(f["event"], "event: want an object")
+		}
+		if err := s.check(); err != nil {
+			return s, wrong(f["event"], "event: %v", err)
+		}
+	case f["fail"] != nil:
+		if s.Fail = f["fail"].Value; s.Fail == "" {
+			return s, wrong(f["fail"], "fail: want a reason")
+		}
+	default:
+		c, err := fields(f["confirm"], "rejected")
+		if err != nil {
+			return s, err
+		}
+		s.Confirm = &Confirm{}
+		s.Confirm.Rejected, err = list(c["rejected"], f["confirm"], "rejected", readStep)
+		if err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// check tells what is wrong with an event.
+func (s Step) check() error {
+	if !slices.Contains([]string{"agent", "environment", "user"}, s.source()) {
+		return fmt.Errorf("source %q: want agent, environment or user", s.source())
+	}
+	_, err := event.Normalise(s.body(-1), event.Options{Timestamp: time.Unix(0, 0), Source: s.source()})
+	return err
+}
+
+// source is whom the event is of.
+func (s Step) source() string {
+	if source, ok := s.Event["source"].(string); ok {
+		return source
+	}
+	return "agent"
+}
+
+// body is the event's JSON. An observation is caused by the last action, if
+// there was one.
+func (s Step) body(cause int64) []byte {
+	e := maps.Clone(s.Event)
+	delete(e, "source")
+	if _, ok := e["cause"]; !ok && e["observation"] != nil && cause >= 0 {
+		e["cause"] = cause
+	}
+	text, err := json.Marshal(e)
+	if err != nil {
+		return nil // refused as no event: YAML has a few values that JSON has not
+	}
+	return text
+}
+
+// match returns the steps that answer a message, their templates filled in.
+func (s *Script) match(message string) []Step {
+	for _, r := range s.Rules {
+		if found := r.On.FindStringSubmatchIndex(message); found != nil {
+			return fillSteps(r.Steps, func(template string) string {
+				return string(r.On.ExpandString(nil, template, message, found))
+			})
+		}
+	}
+	return nil
+}
+
+func fillSteps(steps []Step, expand func(string) string) []Step {
+	steps = slices.Clone(steps)
+	for i, s := range steps {
+		if s.Event != nil {
+			steps[i].Event = fill(s.Event, expand).(map[string]any)
+		}
+		steps[i].Fail = expand(s.Fail)
+		if s.Confirm != nil {
+			steps[i].Confirm = &Confirm{fillSteps(s.Confirm.Rejected, expand)}
+		}
+	}
+	return steps
+}
+
+// fill expands the strings of a JSON value.
+func fill(v any, expand func(string) string) any {
+	switch v := v.(type) {
+	case string:
+		return expand(v)
+	case []any:
+		filled := make([]any, len(v))
+		for i, item := range v {
+			filled[i] = fill(item, expand)
+		}
+		return filled
+	case map[string]any:
+		filled := make(map[string]any, len(v))
+		for key, item := range v {
+			filled[key] = fill(item, expand)
+		}
+		return filled
+	}
+	return v
+}
+
+// fields are the members of an object, which may have no others.
+func fields(n *yaml.Node, names ...string) (map[string]*yaml.Node, error) {
+	if n.Kind != yaml.MappingNode {
+		return nil, wrong(n, "want an object with %s", strings.Join(names, ", "))
+	}
+	f := map[string]*yaml.Node{}
+	for pair := range slices.Chunk(n.Content, 2) {
+		name := pair[0].Value
+		if !slices.Contains(names, name) {
+			return nil, wrong(pair[0], "unknown %q: want %s", name, strings.Join(names, ", "))
+		}
+		f[name] = pair[1]
+	}
+	return f, nil
+}
+
+// list reads the items of a list; in is where it is missing.
+func list[T any](n, in *yaml.Node, name string, read func(*yaml.Node) (T, error)) ([]T, error) {
+	if n == nil || n.Kind != yaml.SequenceNode {
+		return nil, wrong(in, "%s: want a list", name)
+	}
+	var all []T
+	for _, item := range n.Content {
+		v, err := read(item)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, nil
+}
+
+func wrong(n *yaml.Node, format string, a ...any) error {
+	return fmt.Errorf("line %d: %s", n.Line, fmt.Sprintf(format, a...))
+}
