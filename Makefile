@@ -15,12 +15,12 @@ run: ## serve on http://localhost:3000
 test: ## all tests
 	$(GO) test ./...
 
-generate: ## all of gen/ anew
+generate: ## all of gen/ anew, and the coverage page
 	$(GO) generate ./gen
+	$(GO) run $(PROGRAM) contract status --markdown >.coverage.tmp && mv .coverage.tmp server/openhands-local/COVERAGE.md
 
-check: ## what must hold before a commit
-	$(GO) generate ./gen
-	git diff --exit-code -- gen
+check: generate ## what must hold before a commit
+	git diff --exit-code -- gen server/openhands-local/COVERAGE.md
 	test -z "$$(git ls-files '*.go' | grep -v '\.gen\.go$$' | xargs gofmt -l | tee /dev/stderr)"
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...

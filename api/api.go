@@ -10,6 +10,7 @@
 package api
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"time"
@@ -32,6 +33,8 @@ type Config struct {
 	Workspace func(id string) (*workspace.Workspace, error)
 	// RemoveWorkspace removes the files of a conversation that is gone.
 	RemoveWorkspace func(id string) error
+	// Reset removes everything and begins as on an empty folder.
+	Reset func(context.Context) error
 	// Contract returns the loaded contract; the first call may take 30 ms.
 	Contract func() *contract.Contract
 	Key      string // asked for in X-Session-API-Key; empty asks for none
@@ -40,7 +43,9 @@ type Config struct {
 	// is created, also when Strict.
 	SetConversationID bool
 	Started           time.Time
-	Log               *slog.Logger
+	// Stopping is closed when the server takes no more requests: streams end.
+	Stopping <-chan struct{}
+	Log      *slog.Logger
 }
 
 // deps is what every operation has at hand.
@@ -89,6 +94,7 @@ func New(c Config) http.Handler {
 		perOperation[op.Key] = []echo.MiddlewareFunc{d.operation(op)}
 	}
 	gen.RegisterHandlersWithOptions(e, h, gen.RegisterHandlersOptions{OperationMiddlewares: perOperation})
+	d.registerLocal(e)
 	registerDocs(e)
 	registerHome(e)
 	return e

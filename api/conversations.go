@@ -48,7 +48,7 @@ func infoOf(i conversation.Info) conversationInfo {
 		ConversationID: i.ID, Title: i.Title, Status: string(i.Status),
 		LastUpdatedAt: utc(i.UpdatedAt), CreatedAt: utc(i.CreatedAt),
 		SelectedRepository: optional(i.Repository), SelectedBranch: optional(i.Branch),
-		GitProvider: optional(i.GitProvider), Trigger: optional(i.Trigger), PRNumber: []string{},
+		GitProvider: optional(i.GitProvider), Trigger: optional(i.Trigger), NumConnections: i.Connections, PRNumber: []string{},
 	}
 	if i.Status != conversation.Stopped {
 		c.RuntimeStatus = optional("STATUS$RUNTIME_STARTED")

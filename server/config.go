@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/openhands-local/openhands-local/api/settings"
+	"github.com/openhands-local/openhands-local/server/agent"
 )
 
 // A Config says how a server runs. Addr and Data are required; the zero value
@@ -38,6 +39,9 @@ type Config struct {
 	// Workspace is one folder for the files of all conversations; empty gives
 	// each a folder of its own in the data folder.
 	Workspace string
+	// Agent answers users' messages: "echo" (the default), "none", or
+	// "script:" and the name of a file.
+	Agent string
 	// Access lists who may talk to the server beside this machine.
 	Access Access
 	// MaxBody is the most bytes of a request's body; 0 means DefaultMaxBody.
@@ -59,6 +63,14 @@ type Config struct {
 	Wrap func(http.Handler) http.Handler
 	// Version is of this program, told by /_local/info and the ready file.
 	Version string
+}
+
+// agent is the agent's name.
+func (c Config) agent() string {
+	if c.Agent == "" {
+		return "echo"
+	}
+	return c.Agent
 }
 
 // DefaultMaxBody is the most bytes of a body unless Config.MaxBody says
@@ -90,6 +102,9 @@ func (c Config) Check() error {
 		wrong("max body %d: want a number of bytes above 0", c.MaxBody)
 	}
 	if _, err := c.settings(); err != nil {
+		problems = append(problems, err)
+	}
+	if _, err := agent.ByName(c.agent()); err != nil {
 		problems = append(problems, err)
 	}
 	for _, h := range c.Access.Hosts {

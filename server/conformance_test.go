@@ -34,7 +34,7 @@ func TestConformance(t *testing.T) {
 	report, err := conform.Run(t.Context(), conform.Target{
 		Start: func(_ context.Context, env map[string]string) (conform.Server, error) {
 			return recordedServer{servertest.NewServer(t, server.Config{
-				Data: t.TempDir(), Strict: true, Settings: "none",
+				Data: t.TempDir(), Strict: true, Settings: "none", Agent: "none",
 				Key:               env["SESSION_API_KEY"],
 				SetConversationID: env["ALLOW_SET_CONVERSATION_ID"] == "1",
 				RateLimit:         env["RATELIMIT"] == "on",

@@ -80,11 +80,20 @@ func (w *workspaces) remove(id string) error {
 	return root.RemoveAll(id)
 }
 
+// removeAll removes the files of all conversations, unless they share one
+// folder.
+func (w *workspaces) removeAll() error {
+	if w.shared != "" {
+		return nil
+	}
+	return os.RemoveAll(w.each)
+}
+
 func (w *workspaces) close() error {
 	if !w.temp {
 		return nil
 	}
-	return os.RemoveAll(w.each)
+	return w.removeAll()
 }
 
 // openData opens the store of a data folder, which it makes when it is

@@ -11,8 +11,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// isLocal tells whether a path is ours alone.
-func isLocal(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/_local/") }
+// infoPath answers the server's Info.
+const infoPath = "/_local/info"
 
 // getInfo answers the server's Info.
 func (s *Server) getInfo(w http.ResponseWriter, r *http.Request) {

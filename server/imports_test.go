@@ -27,6 +27,7 @@ var imports = map[string][]string{
 	"api/contract":          {"api/pyjson", "github.com/getkin/kin-openapi/openapi3", "github.com/getkin/kin-openapi/openapi3filter", "github.com/getkin/kin-openapi/routers"},
 	"api/contract/generate": {"github.com/speakeasy-api/openapi/overlay", "gopkg.in/yaml.v3"},
 	"api/conform":           {"go.yaml.in/yaml/v3"},
+	"api/live":              {"api/conversation", "api/event", "api/live/engineio", "api/live/socketio", "store"},
 	"api/live/engineio":     {"github.com/coder/websocket"},
 	"api/live/socketio":     {"api/live/engineio"},
 	"api/settings":          {"api/pyjson"},
@@ -34,11 +35,12 @@ var imports = map[string][]string{
 		"github.com/go-git/go-git/v5/plumbing/filemode", "github.com/go-git/go-git/v5/plumbing/format/gitignore", "github.com/go-git/go-git/v5/plumbing/format/index",
 		"github.com/go-git/go-git/v5/plumbing/object", "github.com/go-git/go-git/v5/plumbing/storer", "github.com/go-git/go-git/v5/storage/filesystem"},
 	"api/conversation": {"api/event", "api/settings", "store"},
-	"api": {"api/contract", "api/conversation", "api/event", "api/settings", "api/workspace", "gen", "store",
+	"api": {"api/contract", "api/conversation", "api/event", "api/pyjson", "api/settings", "api/workspace", "gen", "store",
 		"github.com/labstack/echo/v4", "github.com/oapi-codegen/nullable",
 		"github.com/shirou/gopsutil/v4/disk", "github.com/shirou/gopsutil/v4/process", "github.com/swaggest/swgui/v5emb"},
 
-	"server":                 {"api", "api/contract", "api/conversation", "api/settings", "api/workspace", "gen", "store", "store/boltstore", "store/memstore", "github.com/google/uuid"},
+	"server/agent":           {"api/conversation", "api/event", "store", "go.yaml.in/yaml/v3"},
+	"server":                 {"api", "api/contract", "api/conversation", "api/live", "api/live/engineio", "api/settings", "api/workspace", "gen", "server/agent", "store", "store/boltstore", "store/memstore", "github.com/google/uuid"},
 	"server/servertest":      {"server"},
 	"server/openhands-local": {"api", "api/conform", "gen", "server", "github.com/alecthomas/kong"},
 }

@@ -74,6 +74,7 @@ type Info struct {
 	Data    string `json:"data"` // absolute folder, or "memory"
 	Version string `json:"version"`
 	API     string `json:"api"` // version of the contract
+	Strict  bool   `json:"strict"`
 }
 
 // Ask returns the Info of the server at a base URL, which may want a key, or an error when none of
@@ -82,7 +83,7 @@ func Ask(ctx context.Context, url, key string) (Info, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	var info Info
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(url, "/")+"/_local/info", nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(url, "/")+infoPath, nil)
 	if err != nil {
 		return info, err
 	}

@@ -4,8 +4,8 @@
 // [New] checks a [Config], binds its address, opens its data folder and wires
 // the rooms together:
 //
-//	request ─▶ request id, log ─▶ rate limit ─▶ cache headers ─▶ Host, Origin, CORS ─▶ body limit ─┬▶ api
-//	                                                                                               └▶ /_local
+//	request ─▶ request id, log ─┬▶ rate limit ─▶ cache headers ─▶ Host, Origin, CORS ─▶ body limit ─▶ api
+//	                            └▶ Host, Origin ─▶ api/live (Socket.IO)
 //
 // [Server.Run] serves until its context ends, then lets requests finish and
 // closes the store. What is ours alone lives under /_local/, behind the same
@@ -26,7 +26,10 @@ import (
 	"github.com/openhands-local/openhands-local/api"
 	"github.com/openhands-local/openhands-local/api/contract"
 	"github.com/openhands-local/openhands-local/api/conversation"
+	"github.com/openhands-local/openhands-local/api/live"
+	"github.com/openhands-local/openhands-local/api/live/engineio"
 	"github.com/openhands-local/openhands-local/gen"
+	"github.com/openhands-local/openhands-local/server/agent"
 	"github.com/openhands-local/openhands-local/store"
 )
 
@@ -40,6 +43,9 @@ const (
 	maxHeader  = 1 << 20
 )
 
+// socketPath is that of Socket.IO, with and without a slash at the end.
+const socketPath = "/socket.io"
+
 // A Server is a bound address and an open store. Use Run, or Close if it
 // shall not run.
 type Server struct {
@@ -47,10 +53,13 @@ type Server struct {
 	listeners []net.Listener
 	store     store.Store
 	files     *workspaces
+	live      *live.Server
+	agent     *agent.Runner // nil for none
 	info      Info
 	isNew     bool
 	http      *http.Server
 	contract  func() *contract.Contract
+	stopping  chan struct{} // closed when no more requests are taken
 }
 
 // New binds the address, then opens the data. All that is wrong with the
@@ -65,7 +74,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if c.MaxBody == 0 {
 		c.MaxBody = DefaultMaxBody
 	}
-	s := &Server{c: c, contract: loadOnce(c.Log)}
+	s := &Server{c: c, contract: loadOnce(c.Log), stopping: make(chan struct{})}
 	var err error
 	if s.listeners, err = listen(ctx, c.Addr, c.Key); err != nil {
 		return nil, err
@@ -74,19 +83,32 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if s.store, folder, s.isNew, err = openData(c.Data, c.Log); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	if err := s.firstSettings(ctx); err != nil {
-		return nil, errors.Join(err, s.Close())
+	if s.isNew {
+		if err := s.firstSettings(ctx); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
 	}
 	if s.files, err = newWorkspaces(c.Workspace, folder); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	operations, err := s.operations(ctx)
+	conversations, err := s.conversations(ctx)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.info = Info{URL: "http://" + s.listeners[0].Addr().String(), PID: os.Getpid(), Data: folder, Version: c.Version, API: gen.Version}
+	script, err := agent.ByName(c.agent())
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	if script != nil {
+		s.agent = agent.New(agent.Config{Conversations: conversations, Store: s.store, Script: script, Log: c.Log})
+	}
+	s.live = live.New(live.Config{
+		Conversations: conversations, Store: s.store, Key: c.Key, Log: c.Log,
+		Engine: engineio.Options{CheckOrigin: c.Access.Check, AllowOrigin: c.Access.CORS},
+	})
+	s.info = Info{URL: "http://" + s.listeners[0].Addr().String(), PID: os.Getpid(), Data: folder, Version: c.Version, API: gen.Version, Strict: c.Strict}
 	s.http = &http.Server{
-		Handler:           s.handler(operations),
+		Handler:           s.handler(s.operations(conversations)),
 		ReadHeaderTimeout: headerTime,
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader,
@@ -111,8 +133,8 @@ func loadOnce(log *slog.Logger) func() *contract.Contract {
 	})
 }
 
-// operations are the API on the opened store.
-func (s *Server) operations(ctx context.Context) (http.Handler, error) {
+// conversations are the rules on the opened store.
+func (s *Server) conversations(ctx context.Context) (*conversation.Service, error) {
 	latest := seedStart.Add(-seedStep)
 	if s.c.Seed != nil {
 		stored, err := conversation.Latest(ctx, s.store)
@@ -124,8 +146,13 @@ func (s *Server) operations(ctx context.Context) (http.Handler, error) {
 		}
 	}
 	now, newID := sources(s.c.Seed, latest)
+	return conversation.New(conversation.Config{Store: s.store, Now: now, NewID: newID, Strict: s.c.Strict}), nil
+}
+
+// operations are the API.
+func (s *Server) operations(conversations *conversation.Service) http.Handler {
 	return api.New(api.Config{
-		Conversations:     conversation.New(conversation.Config{Store: s.store, Now: now, NewID: newID, Strict: s.c.Strict}),
+		Conversations:     conversations,
 		Store:             s.store,
 		Workspace:         s.files.open,
 		RemoveWorkspace:   s.files.remove,
@@ -134,20 +161,22 @@ func (s *Server) operations(ctx context.Context) (http.Handler, error) {
 		Strict:            s.c.Strict,
 		SetConversationID: s.c.SetConversationID,
 		Started:           time.Now(),
+		Reset:             func(ctx context.Context) error { return s.reset(ctx, conversations) },
+		Stopping:          s.stopping,
 		Log:               s.c.Log,
-	}), nil
+	})
 }
 
 // handler wires the rooms together.
 func (s *Server) handler(operations http.Handler) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /_local/info", s.getInfo)
+	mux.HandleFunc("GET "+infoPath, s.getInfo)
 	var h http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if isLocal(r) {
+		if r.URL.Path == infoPath {
 			mux.ServeHTTP(w, r)
 			return
 		}
-		operations.ServeHTTP(w, r)
+		operations.ServeHTTP(w, r) // no mux: it would clean the paths
 	})
 	h = limitBody(h, s.c.MaxBody)
 	h = s.c.Access.wrap(h, s.logForbidden)
@@ -156,18 +185,30 @@ func (s *Server) handler(operations http.Handler) http.Handler {
 	if s.c.RateLimit {
 		h = new(rateLimiter).wrap(h)
 	}
-	h = s.logRequests(h)
+	rest := h
+	h = s.logRequests(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == socketPath || r.URL.Path == socketPath+"/" {
+			s.live.ServeHTTP(w, r)
+			return
+		}
+		rest.ServeHTTP(w, r)
+	}))
 	if s.c.Wrap != nil {
 		h = s.c.Wrap(h)
 	}
 	return h
 }
 
+// reset begins as on an empty folder.
+func (s *Server) reset(ctx context.Context, conversations *conversation.Service) error {
+	if err := conversations.Reset(ctx); err != nil {
+		return err
+	}
+	return errors.Join(s.files.removeAll(), s.firstSettings(ctx))
+}
+
 // firstSettings stores what a new folder begins with.
 func (s *Server) firstSettings(ctx context.Context) error {
-	if !s.isNew {
-		return nil
-	}
 	text, err := s.c.settings()
 	if err != nil || text == nil {
 		return err
@@ -190,8 +231,8 @@ func (s *Server) Ready() string {
 	if s.isNew && kept != Memory {
 		kept += " (new)"
 	}
-	return fmt.Sprintf("ready %s data=%s agent=none strict=%s key=%s api=%s operations=%d/%d",
-		s.info.URL, kept, yes(s.c.Strict), yes(s.c.Key != ""), s.info.API, len(api.ContractStatus().Implemented), len(gen.Operations))
+	return fmt.Sprintf("ready %s data=%s agent=%s strict=%s key=%s api=%s operations=%d/%d",
+		s.info.URL, kept, s.c.agent(), yes(s.c.Strict), yes(s.c.Key != ""), s.info.API, len(api.ContractStatus().Implemented), len(gen.Operations))
 }
 
 func yes(b bool) string {
@@ -215,8 +256,10 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		s.c.Log.Info("stopping: waiting for requests under way")
 	}
+	close(s.stopping)
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
+	err = errors.Join(err, s.live.Shutdown(drain)) // first: its requests would keep the others waiting
 	if shut := s.http.Shutdown(drain); shut != nil {
 		err = errors.Join(err, shut, s.http.Close())
 	}
@@ -230,6 +273,9 @@ func (s *Server) Close() error {
 		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
 		}
+	}
+	if s.agent != nil {
+		s.agent.Close()
 	}
 	if s.files != nil {
 		errs = append(errs, s.files.close())

@@ -37,7 +37,7 @@ var Reasons = map[string]string{
 	"unservable":     "NaN, Infinity and lone surrogates are refused, since no page with them can be served",
 	"no-model":       "there is no model that could lack vision, so images are stored",
 	"mcp-words":      "the MCP mount says what is wrong with a message in words of its own",
-	"no-socket":      "Socket.IO is not served yet",
+	"vary":           "an answer that depends on the Origin says so",
 	"http-library":   "Go's HTTP library answers a malformed request by itself",
 	"ours":           "a page of ours where upstream has none",
 	"works-here":     "works here without what the recorded server lacked",

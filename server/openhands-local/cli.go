@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -15,6 +16,7 @@ import (
 // cli is every command and flag, with its environment variable.
 type cli struct {
 	Serve    serveCmd         `cmd:"" default:"withargs" help:"Serve the API (the default)."`
+	Exec     execCmd          `cmd:"" help:"Run a command with a server of its own."`
 	Ready    readyCmd         `cmd:"" help:"Exit with 0 once a server answers."`
 	Conform  conformCmd       `cmd:"" help:"Run the recorded cases against a server: this one, the real one, a later one."`
 	Contract contractCmd      `cmd:"" help:"What is served of the contract."`
@@ -30,6 +32,37 @@ type env struct {
 
 // exit is how kong ends the program when it has printed help or version.
 type exit int
+
+// failure is an error that ends the program with a status of its own. Without
+// err there is nothing to say.
+type failure struct {
+	status int
+	err    error
+}
+
+func (f *failure) Error() string {
+	if f.err == nil {
+		return fmt.Sprintf("exit status %d", f.status)
+	}
+	return f.err.Error()
+}
+
+func (f *failure) Unwrap() error { return f.err }
+
+// report says what went wrong and returns the program's exit status.
+func report(w io.Writer, err error) int {
+	var f *failure
+	switch {
+	case err == nil:
+		return 0
+	case !errors.As(err, &f):
+		f = &failure{1, err}
+	}
+	if f.err != nil {
+		fmt.Fprintln(w, "openhands-local:", err)
+	}
+	return f.status
+}
 
 // run carries out one command line.
 func run(ctx context.Context, args []string, lookup func(string) (string, bool), stdout, stderr io.Writer) (err error) {
@@ -58,7 +91,11 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 		}
 	}()
 	command, err := parser.Parse(args)
-	if err != nil {
+	var wrong *kong.ParseError
+	switch {
+	case errors.As(err, &wrong) && wrong.Context.Selected() != nil && wrong.Context.Selected().Name == "exec":
+		return &failure{statusNoServer, err}
+	case err != nil:
 		return err
 	}
 	return command.Run(&env{ctx, lookup, stdout, stderr})

@@ -43,9 +43,15 @@ func (c *conformCmd) Run(e *env) error {
 		Only: c.Only, AllowSettings: c.AllowSettings, AllowHarm: c.AllowHarm, AllowAgent: c.AllowAgent, Fast: c.Fast,
 		Progress: func(r conform.CaseResult) { fmt.Fprintln(e.stderr, r.Name) },
 	}
+	if err := (&readyCmd{URL: c.URL}).Run(&env{e, e.lookup, io.Discard, e.stderr}); err != nil {
+		return err
+	}
 	// What we declare is true of our own server alone.
-	if _, err := server.Ask(e, c.URL, key); err == nil {
+	if info, err := server.Ask(e, c.URL, key); err == nil {
 		o.Differences = conform.Declared()
+		if !info.Strict {
+			fmt.Fprintln(e.stderr, "this openhands-local is lenient: start it with --strict --settings none --agent none to have the recorded refusals too")
+		}
 	}
 	report, err := conform.Run(e, conform.Target{URL: c.URL, Key: key}, o)
 	if err != nil && !errors.Is(err, context.Canceled) {

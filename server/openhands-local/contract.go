@@ -14,9 +14,14 @@ type contractCmd struct {
 	Status contractStatusCmd `cmd:"" help:"List the operations: implemented, answered by 501, gone from the contract."`
 }
 
-type contractStatusCmd struct{}
+type contractStatusCmd struct {
+	Markdown bool `help:"Write the page COVERAGE.md: with each operation the recorded cases that ask it."`
+}
 
-func (*contractStatusCmd) Run(e *env) error {
+func (c *contractStatusCmd) Run(e *env) error {
+	if c.Markdown {
+		return writeCoverage(e.stdout)
+	}
 	status := api.ContractStatus()
 	fmt.Fprintf(e.stdout, "api %s: %d operations, %d implemented, %d by 501, %d orphaned\n",
 		gen.Version, len(gen.Operations), len(status.Implemented), len(status.Unimplemented), len(status.Orphaned))

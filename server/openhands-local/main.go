@@ -3,14 +3,10 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 )
 
 func main() {
 	ctx := untilSignal(context.Background())
-	if err := run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, "openhands-local:", err)
-		os.Exit(1)
-	}
+	os.Exit(report(os.Stderr, run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr)))
 }

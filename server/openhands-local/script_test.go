@@ -16,7 +16,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"openhands-local": main})
+	testscript.Main(m, map[string]func(){"openhands-local": main, "post": post})
 }
 
 // TestScripts runs testdata/*.txtar against the program itself. Beside
@@ -26,13 +26,14 @@ func TestMain(m *testing.M) {
 //	signal KILL|TERM|INT      to that server; waits for its end
 //	http METHOD PATH [-H 'Name: value' …] [BODY]
 //	                          prints the status, the headers that are ours, and the body
+//	status N COMMAND …        runs it and wants this exit status
 //	retry COMMAND …           until it succeeds, for ten seconds
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"start": start, "signal": sendSignal, "http": request,
+			"start": start, "signal": sendSignal, "http": request, "status": status,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Values[serverKey{}] = &running{}

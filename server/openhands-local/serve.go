@@ -12,17 +12,14 @@ import (
 	"github.com/openhands-local/openhands-local/server"
 )
 
-// serveCmd has the flags of server.Config.
-type serveCmd struct {
-	Addr        string   `default:"localhost:3000" help:"Address to listen on; port 0 picks a free one."`
-	Data        string   `default:"openhands-data" help:"Folder that keeps everything; \"memory\" keeps nothing."`
+// serverFlags are the flags of every command that runs a server.
+type serverFlags struct {
+	Agent       string   `default:"echo" help:"Who answers messages: echo, none, or script:FILE." placeholder:"echo|none|script:FILE"`
 	Strict      bool     `help:"Refuse everything that OpenHands refuses."`
 	Settings    string   `default:"placeholder" help:"What a new folder begins with: placeholder, none, or a JSON file."`
 	Workspace   string   `help:"One folder for the files of all conversations." placeholder:"DIR"`
-	ReadyFile   string   `help:"Write url, pid, data and version here as JSON once it serves." placeholder:"FILE"`
 	AllowHost   []string `help:"Accept this Host header too; *.example.com for all of a domain." placeholder:"HOST"`
 	CorsOrigin  []string `help:"Let pages of this origin read answers, and of no other (also PERMITTED_CORS_ORIGINS)." placeholder:"ORIGIN"`
-	NoKey       bool     `help:"Serve other machines without a key."`
 	MaxBody     int64    `default:"16777216" help:"Most bytes of a request's body."`
 	RateLimit   bool     `help:"Allow 10 requests a second, as OpenHands does."`
 	Seed        *int64   `help:"Make generated ids and event times repeat." placeholder:"N"`
@@ -31,20 +28,43 @@ type serveCmd struct {
 }
 
 // Help names what is not a flag.
-func (*serveCmd) Help() string {
+func (*serverFlags) Help() string {
 	return "SESSION_API_KEY (environment only) is asked for in the header X-Session-API-Key. " +
 		"ALLOW_SET_CONVERSATION_ID=1 lets clients choose conversation ids with --strict too."
 }
 
-func (s *serveCmd) Run(e *env) error {
+// config is the server's, without Addr and Data.
+func (f *serverFlags) config(e *env) server.Config {
 	get := func(name string) string { v, _ := e.lookup(name); return v }
-	srv, err := server.New(e, server.Config{
-		Addr: s.Addr, Data: s.Data, Key: get("SESSION_API_KEY"), NoKey: s.NoKey,
-		Strict: s.Strict, SetConversationID: get("ALLOW_SET_CONVERSATION_ID") == "1",
-		Settings: s.Settings, Workspace: s.Workspace, MaxBody: s.MaxBody, RateLimit: s.RateLimit, Seed: s.Seed,
-		Access:      server.Access{Hosts: s.AllowHost, Origins: append(s.CorsOrigin, list(get("PERMITTED_CORS_ORIGINS"))...)},
-		LogRequests: s.LogRequests, Log: s.logger(e.stderr), Version: version(),
-	})
+	return server.Config{
+		Key: get("SESSION_API_KEY"), Agent: f.Agent, Strict: f.Strict, SetConversationID: get("ALLOW_SET_CONVERSATION_ID") == "1",
+		Settings: f.Settings, Workspace: f.Workspace, MaxBody: f.MaxBody, RateLimit: f.RateLimit, Seed: f.Seed,
+		Access:      server.Access{Hosts: f.AllowHost, Origins: append(f.CorsOrigin, list(get("PERMITTED_CORS_ORIGINS"))...)},
+		LogRequests: f.LogRequests, Log: slog.New(f.records(e.stderr)), Version: version(),
+	}
+}
+
+// records writes records as --log-format says.
+func (f *serverFlags) records(w io.Writer) slog.Handler {
+	if f.LogFormat == "json" {
+		return slog.NewJSONHandler(w, nil)
+	}
+	return slog.NewTextHandler(w, nil)
+}
+
+// serveCmd serves until a signal.
+type serveCmd struct {
+	Addr      string `default:"localhost:3000" help:"Address to listen on; port 0 picks a free one."`
+	Data      string `default:"openhands-data" help:"Folder that keeps everything; \"memory\" keeps nothing."`
+	NoKey     bool   `help:"Serve other machines without a key."`
+	ReadyFile string `help:"Write url, pid, data and version here as JSON once it serves." placeholder:"FILE"`
+	serverFlags
+}
+
+func (s *serveCmd) Run(e *env) error {
+	c := s.config(e)
+	c.Addr, c.Data, c.NoKey = s.Addr, s.Data, s.NoKey
+	srv, err := server.New(e, c)
 	if err != nil {
 		return err
 	}
@@ -57,13 +77,6 @@ func (s *serveCmd) Run(e *env) error {
 		defer os.Remove(s.ReadyFile)
 	}
 	return srv.Run(e)
-}
-
-func (s *serveCmd) logger(w io.Writer) *slog.Logger {
-	if s.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, nil))
-	}
-	return slog.New(slog.NewTextHandler(w, nil))
 }
 
 // list splits a comma list, as upstream reads it.

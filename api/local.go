@@ -1,0 +1,151 @@
+package api
+
+import (
+	"crypto/subtle"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/openhands-local/openhands-local/api/contract"
+	"github.com/openhands-local/openhands-local/api/event"
+	"github.com/openhands-local/openhands-local/store"
+)
+
+// What is ours alone lives under /_local/, behind the same checks.
+const localPrefix = "/_local/"
+
+// registerLocal serves, for those without Socket.IO:
+//
+//	GET  /_local/conversations/{id}/stream   events as server-sent events, first stored ones, then each new one
+//	POST /_local/conversations/{id}/events   append an event as it is given: source, cause, metrics
+//	POST /_local/reset                       everything gone, sockets closed
+func (d *deps) registerLocal(e *echo.Echo) {
+	g := e.Group(localPrefix[:len(localPrefix)-1], func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			if !d.hasKey(c.Request()) && !d.hasQueryKey(c) {
+				return errUnauthorized
+			}
+			return next(c)
+		}
+	})
+	g.GET("/conversations/:id/stream", d.stream)
+	g.POST("/conversations/:id/events", d.inject)
+	g.POST("/reset", d.reset)
+}
+
+// hasQueryKey lets a stream say its key in the query, as sockets do: a
+// browser's EventSource has no headers.
+func (d *deps) hasQueryKey(c echo.Context) bool {
+	return c.Request().Method == http.MethodGet && subtle.ConstantTimeCompare([]byte(c.QueryParam("session_api_key")), []byte(d.Key)) == 1
+}
+
+// heartbeat is how often a silent stream says that it lives.
+const heartbeat = 15 * time.Second
+
+// stream follows a conversation. start_id is the first event that is wanted;
+// a client that comes back says the last one it has in Last-Event-ID.
+func (d *deps) stream(c echo.Context) error {
+	r, w := c.Request(), c.Response()
+	id, after := c.Param("id"), int64(-1)
+	for _, given := range []struct {
+		text, place, name string
+		less              int64
+	}{{c.QueryParam("start_id"), "query", "start_id", 1}, {r.Header.Get("Last-Event-ID"), "header", "Last-Event-ID", 0}} {
+		if given.text == "" {
+			continue
+		}
+		n, err := strconv.ParseInt(given.text, 10, 64)
+		if err != nil {
+			return invalid(contract.Error{Type: "int_parsing", Loc: []any{given.place, given.name}, Msg: "Input should be a valid integer", Input: given.text})
+		}
+		after = max(n, 0) - given.less
+	}
+	if err := d.Conversations.Exists(r.Context(), id); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("X-Accel-Buffering", "no")
+	w.WriteHeader(http.StatusOK)
+	w.Flush()
+
+	type next struct {
+		text []byte
+		err  error
+	}
+	events := make(chan next)
+	ctx := r.Context()
+	go func() {
+		defer close(events)
+		for e, err := range store.Follow(ctx, d.Store, id, after) {
+			n := next{err: err}
+			if err == nil {
+				n.text = fmt.Appendf(nil, "id: %d\ndata: ", e.ID)
+				n.text = append(event.AppendServed(n.text, e.ID, e.JSON, event.Flags(e.Flags)), "\n\n"...)
+			}
+			select {
+			case events <- n:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
+	for {
+		var text []byte
+		select {
+		case n, more := <-events:
+			if !more || n.err != nil {
+				return nil // gone, or the client is: an answer under way has no other end
+			}
+			text = n.text
+		case <-beat.C:
+			text = []byte(": still here\n\n")
+		case <-d.Stopping:
+			return nil
+		}
+		if _, err := w.Write(text); err != nil {
+			return nil
+		}
+		w.Flush()
+	}
+}
+
+// inject appends an event as an agent or a runtime would, and answers its id.
+// The body's source is kept; agent is the default.
+func (d *deps) inject(c echo.Context) error {
+	raw, err := io.ReadAll(c.Request().Body)
+	if err != nil {
+		return err
+	}
+	var head struct {
+		Source string `json:"source"`
+	}
+	// What is no JSON is told by the event model.
+	if err := json.Unmarshal(raw, &head); err != nil || head.Source == "" {
+		head.Source = "agent"
+	}
+	if err := d.Conversations.Exists(c.Request().Context(), c.Param("id")); err != nil {
+		return err
+	}
+	n, err := d.Conversations.Inject(c.Request().Context(), c.Param("id"), head.Source, raw)
+	if err != nil {
+		return err
+	}
+	return writeJSON(c, http.StatusOK, struct {
+		ID int64 `json:"id"`
+	}{n})
+}
+
+// reset begins anew, as on an empty folder.
+func (d *deps) reset(c echo.Context) error {
+	if err := d.Reset(c.Request().Context()); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/openhands-local/openhands-local/api"
+	"github.com/openhands-local/openhands-local/api/conform"
+	"github.com/openhands-local/openhands-local/gen"
+)
+
+// coverage is what the recorded cases ask of one operation.
+type coverage struct {
+	name        string // as Markdown
+	state       string
+	method      string
+	path        *regexp.Regexp
+	cases       []string // sorted
+	requests    int
+	differences []conform.Difference
+}
+
+// coverageCommand makes the page, in the folder of the module.
+const coverageCommand = "go run ./server/openhands-local contract status --markdown >server/openhands-local/COVERAGE.md"
+
+// writeCoverage writes the page COVERAGE.md.
+func writeCoverage(w io.Writer) error {
+	rows := countCoverage(conform.Cases(), conform.Declared())
+	_, err := fmt.Fprintf(w, `# Coverage of the contract
+
+The %d operations of OpenHands %s, and the requests recorded from the real
+server that ask them. A difference is one that openhands-local declares, with
+its reason; `+"`openhands-local conform --differences`"+` lists them one by one.
+
+This page is generated: `+"`"+coverageCommand+"`"+` makes it anew.
+
+| Operation | State | Cases | Requests | Differences |
+|---|---|--:|--:|---|
+`, len(gen.Operations), gen.Version)
+	for _, row := range rows {
+		_, e := fmt.Fprintf(w, "| %s | %s | %d | %d | %s |\n", row.name, row.state, len(row.cases), row.requests, reasons(row.differences))
+		err = errors.Join(err, e)
+	}
+	return err
+}
+
+// countCoverage counts for each operation, in the order of the contract, and
+// last for all requests that are of none.
+func countCoverage(cases []conform.Case, declared []conform.Difference) []*coverage {
+	parameter := regexp.MustCompile(`\\\{[^}]*\\\}`)
+	pattern := func(path string) *regexp.Regexp {
+		path = strings.ReplaceAll(regexp.QuoteMeta(path), `\{repository_name\}`, ".*") // spans slashes
+		return regexp.MustCompile("^" + parameter.ReplaceAllString(path, "[^/]+") + "$")
+	}
+	unimplemented := api.ContractStatus().Unimplemented
+	var rows []*coverage
+	for _, op := range gen.Operations {
+		row := &coverage{name: "`" + op.Method + " " + op.Path + "`", state: "implemented", method: op.Method, path: pattern(op.Path)}
+		if slices.Contains(unimplemented, op.Name) {
+			row.state = "501"
+		}
+		rows = append(rows, row)
+	}
+	other := &coverage{name: "none of them: unknown paths, other methods, pages, sockets", state: "–"}
+	for _, c := range cases {
+		only := c.Requests() == 1
+		requests(&c, func(id string, s *conform.Step) {
+			row := other
+			path, _, _ := strings.Cut(s.Path, "?")
+			for _, op := range rows {
+				if op.method == s.Method && op.path.MatchString(path) {
+					row = op
+					break
+				}
+			}
+			row.requests++
+			if !slices.Contains(row.cases, c.Name) {
+				row.cases = append(row.cases, c.Name)
+			}
+			for _, d := range declared {
+				if d.Case == c.Name && (d.Step == id || d.Step == "" && only) {
+					row.differences = append(row.differences, d)
+				}
+			}
+		})
+	}
+	return append(rows, other)
+}
+
+// requests calls f for each request of a case with its name, as differences
+// name it: "3", and "3.1" for one of those sent at once.
+func requests(c *conform.Case, f func(id string, s *conform.Step)) {
+	for i := range c.Steps {
+		s := &c.Steps[i]
+		if s.Method != "" {
+			f(strconv.Itoa(i), s)
+		}
+		for j := range s.Steps {
+			f(fmt.Sprintf("%d.%d", i, j), &s.Steps[j])
+		}
+	}
+}
+
+// reasons counts differences by reason: "full-allow 8, no-model 1".
+func reasons(differences []conform.Difference) string {
+	var counted []string
+	for reason := range conform.Reasons {
+		n := 0
+		for _, d := range differences {
+			if d.Reason == reason {
+				n++
+			}
+		}
+		if n > 0 {
+			counted = append(counted, fmt.Sprint(reason, " ", n))
+		}
+	}
+	slices.Sort(counted)
+	return strings.Join(counted, ", ")
+}

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/openhands-local/openhands-local/gen"
+	"github.com/openhands-local/openhands-local/server"
+)
+
+// Exit statuses of exec that are not the command's, as of env and timeout.
+const (
+	statusNoServer    = 125
+	statusNotRunnable = 126
+	statusNotFound    = 127
+	statusSignalled   = 128 // and the signal's number
+)
+
+// execCmd runs a command with a server of its own, on a free port of this
+// machine.
+type execCmd struct {
+	Data    string   `help:"Folder that keeps everything, or \"memory\"; a temporary folder unless set." placeholder:"DIR"`
+	Command []string `arg:"" passthrough:"partial" help:"The command and its arguments, after --."`
+	serverFlags
+}
+
+// Help says how the command finds its server, and when all ends.
+func (x *execCmd) Help() string {
+	return "The command finds its server's address in OPENHANDS_LOCAL_URL. Its exit status is ours; " +
+		"125 means that no server started, 126 that the command cannot be run, 127 that there is none of this name. " +
+		"Signals go to the command; it gets SIGTERM when the parent of openhands-local exec is gone, unless nohup was used. " +
+		"Warnings alone are written to standard error; --log-requests writes all. " + x.serverFlags.Help()
+}
+
+func (x *execCmd) Run(e *env) error {
+	if x.Command[0] == "--" {
+		x.Command = x.Command[1:]
+	}
+	if len(x.Command) == 0 {
+		return &failure{statusNoServer, errors.New("exec: want a command after --")}
+	}
+	child := exec.Command(x.Command[0], x.Command[1:]...)
+	if child.Err != nil {
+		return notRun(child.Err)
+	}
+	child.Stdin, child.Stdout, child.Stderr = os.Stdin, e.stdout, e.stderr
+	child.SysProcAttr = dieWithParent()
+
+	data := x.Data
+	if data == "" {
+		folder, err := newScratch()
+		if err != nil {
+			return &failure{statusNoServer, fmt.Errorf("exec: no temporary folder: %w (TMPDIR chooses another place, --data a folder that stays)", err)}
+		}
+		defer folder.remove(e.stderr)
+		data = folder.name
+	}
+	records := &quiet{Handler: x.records(e.stderr), all: x.LogRequests, lenient: new(atomic.Int64)}
+	c := x.config(e)
+	c.Addr, c.Data, c.Log = "localhost:0", data, slog.New(records)
+	srv, err := server.New(e, c)
+	if err != nil {
+		return &failure{statusNoServer, fmt.Errorf("exec: no server: %w", err)}
+	}
+	child.Env = append(child.Environ(), "OPENHANDS_LOCAL_URL="+srv.Info().URL)
+	err = during(e, srv, child)
+	if n := records.lenient.Load(); n > 0 {
+		fmt.Fprintf(e.stderr, "openhands-local: %s more lenient than %s's: --strict refuses, --log-requests tells which\n",
+			plural(n, "answer was", "answers were"), gen.Version)
+	}
+	return err
+}
+
+// during serves while the child runs.
+func during(e *env, srv *server.Server, child *exec.Cmd) error {
+	// From here on a signal is the child's, not ours.
+	signal.Reset(os.Interrupt, syscall.SIGTERM)
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	var parent <-chan struct{}
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup, to outlive the parent
+		signal.Notify(signals, syscall.SIGHUP)
+		parent = orphaned()
+	}
+
+	ctx, stop := context.WithCancel(context.WithoutCancel(e))
+	defer stop()
+	served := make(chan error, 1)
+	go func() { served <- srv.Run(ctx) }()
+
+	// The child dies with the thread that started it (see dieWithParent), so
+	// that must not end before.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := child.Start(); err != nil {
+		stop()
+		return errors.Join(notRun(err), <-served)
+	}
+	if e.Err() != nil { // a signal came before it could be the child's
+		_ = child.Process.Signal(syscall.SIGTERM)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- child.Wait() }()
+
+	var broken error // the server's end before the child's
+	for {
+		select {
+		case s := <-signals:
+			if s == os.Interrupt && onTerminal() {
+				continue // which has sent it to the child too
+			}
+			_ = child.Process.Signal(s)
+		case <-parent:
+			parent = nil
+			_ = child.Process.Signal(syscall.SIGTERM)
+		case broken = <-served:
+			served = nil
+			_ = child.Process.Signal(syscall.SIGTERM)
+		case err := <-ended:
+			if served == nil {
+				return &failure{statusNoServer, fmt.Errorf("exec: the server ended before the command: %w", broken)}
+			}
+			stop()
+			if err := <-served; err != nil {
+				fmt.Fprintln(e.stderr, "openhands-local: exec: the server did not end cleanly:", err)
+			}
+			return outcome(err)
+		}
+	}
+}
+
+// parentTime is how soon it is noticed that the parent is gone.
+const parentTime = 250 * time.Millisecond
+
+// orphaned returns a channel that is closed when the parent is gone.
+func orphaned() <-chan struct{} {
+	gone, parent := make(chan struct{}), os.Getppid()
+	go func() {
+		for range time.Tick(parentTime) {
+			if os.Getppid() != parent {
+				close(gone)
+				return
+			}
+		}
+	}()
+	return gone
+}
+
+// onTerminal tells whether a standard stream is a terminal: Ctrl-C reaches
+// all programs there.
+func onTerminal() bool {
+	null, err := os.Stat(os.DevNull)
+	if err != nil {
+		return false
+	}
+	for _, f := range []*os.File{os.Stdin, os.Stdout, os.Stderr} {
+		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 && !os.SameFile(info, null) {
+			return true
+		}
+	}
+	return false
+}
+
+// notRun is the end when there was no child.
+func notRun(err error) error {
+	status := statusNotRunnable
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
+		status = statusNotFound
+	}
+	return &failure{status, err}
+}
+
+// outcome makes the child's end ours.
+func outcome(err error) error {
+	var end *exec.ExitError
+	if !errors.As(err, &end) {
+		return err
+	}
+	if s, ok := end.Sys().(syscall.WaitStatus); ok && s.Signaled() {
+		return &failure{status: statusSignalled + int(s.Signal())}
+	}
+	return &failure{status: end.ExitCode()}
+}
+
+// quiet passes warnings and errors on, or all, and counts the answers that
+// are more lenient than upstream's, which are no warnings here.
+type quiet struct {
+	slog.Handler
+	all     bool
+	lenient *atomic.Int64
+}
+
+// lenientRecord is the message of the record that package api writes of such
+// an answer.
+const lenientRecord = "more lenient than OpenHands"
+
+func (q *quiet) Enabled(ctx context.Context, level slog.Level) bool {
+	return (q.all || level >= slog.LevelWarn) && q.Handler.Enabled(ctx, level)
+}
+
+func (q *quiet) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == lenientRecord {
+		q.lenient.Add(1)
+		if !q.all {
+			return nil
+		}
+	}
+	return q.Handler.Handle(ctx, r)
+}
+
+func (q *quiet) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &quiet{q.Handler.WithAttrs(attrs), q.all, q.lenient}
+}
+
+func (q *quiet) WithGroup(name string) slog.Handler {
+	return &quiet{q.Handler.WithGroup(name), q.all, q.lenient}
+}
+
+func plural(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprint(n, " ", many)
+}
