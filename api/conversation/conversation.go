@@ -10,7 +10,10 @@
 // Birth decides. A conversation made by [Service.Create] has an agent: its
 // state events are written as the real server writes them (recorded
 // create_empty, start_stop_cycle). One born of a bare [Service.Add] has none:
-// its ids are the poster's alone.
+// its ids are the poster's alone, until a socket opens it ([Service.Open]).
+//
+// What is no event, the begin and end of a run, a title, a status, is told to
+// those who [Service.Listen].
 package conversation
 
 import (
