@@ -43,4 +43,4 @@ bench: ## ratios against ceilings measured in the same run; 100 rounds of kill -
 	OPENHANDS_LOCAL_CRASH_ROUNDS=100 $(GO) test -count=1 -run TestCrash -v ./server
 
 interop: ## real clients and other people's test suites
-	@echo "interop: nothing yet"
+	bash .ci/interop/run

@@ -7,6 +7,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/openhands-local/openhands-local/api/pyjson"
@@ -55,8 +56,12 @@ func (b *Body) readParts(boundary string) error {
 		if err != nil {
 			return errBody
 		}
-		_, params, err := mime.ParseMediaType(part.Header.Get("Content-Disposition"))
+		disposition := part.Header.Get("Content-Disposition")
+		_, params, err := mime.ParseMediaType(disposition)
 		name, named := params["name"]
+		if err != nil && strings.Contains(disposition, "name=") {
+			continue // a name that Go does not read is none that is declared
+		}
 		if err != nil || !named {
 			return &Refusal{http.StatusBadRequest, `The Content-Disposition header field "name" must be provided.`}
 		}

@@ -207,6 +207,10 @@ func (d *decoding) unknown(v pyjson.Value, s side, name string, table map[string
 		d.fail("value_error", pyjson.StringOf(name), "Input should be the name of an "+s.member+didYouMean(name, known), s.member)
 		return Event{}
 	}
+	d.shapes(v, s)
+	if len(d.errs) > 0 {
+		return Event{}
+	}
 	var kept pyjson.Builder
 	for _, m := range v.Members() {
 		switch m.Key {
@@ -225,6 +229,29 @@ func (d *decoding) unknown(v pyjson.Value, s side, name string, table map[string
 		Flags:   flagsOf(b, d.Source, s.member, name, pyjson.Value{}),
 		Kind:    name,
 		Lenient: fmt.Sprintf("unknown %s %s: 0.53.0 refuses it", s.member, quoted(name)),
+	}
+}
+
+// shapes holds the members of an unknown kind to the types that every kind
+// has, so that whoever reads events can rely on them. Its id is not looked at:
+// whatever it is, the server gives another.
+func (d *decoding) shapes(v pyjson.Value, s side) {
+	var rest []pyjson.Member
+	for _, m := range v.Members() {
+		if m.Key != "id" {
+			rest = append(rest, m)
+		}
+	}
+	d.topLevel(pyjson.ObjectOf(rest...), s)
+	for _, name := range []string{"action", "observation"} {
+		if m, ok := v.Get(name); ok && m.Kind() != pyjson.String {
+			d.fail("string_type", m, "Input should be a valid string", name)
+		}
+	}
+	for _, name := range []string{"args", "extras", "llm_metrics"} {
+		if m, ok := v.Get(name); ok && m.Kind() != pyjson.Object {
+			d.fail("dict_type", m, "Input should be an object", name)
+		}
 	}
 }
 

@@ -158,6 +158,24 @@ func TestErrorsAreFew(t *testing.T) {
 	}
 }
 
+// TestLenientShapes: an unknown kind is kept as it came, but with members of
+// the types that readers rely on.
+func TestLenientShapes(t *testing.T) {
+	for body, place := range map[string]string{
+		`{"action":"frobnicate","observation":[1]}`: "observation",
+		`{"action":"frobnicate","args":"x"}`:        "args",
+		`{"observation":"frobnicate","extras":5}`:   "extras",
+		`{"action":"frobnicate","llm_metrics":7}`:   "llm_metrics",
+		`{"action":"frobnicate","source":false}`:    "source",
+		`{"action":"frobnicate","cause":"x"}`:       "cause",
+		`{"action":"frobnicate","timeout":{}}`:      "timeout",
+	} {
+		if errs := refuse(t, body, noon); len(errs) != 1 || errs[0].Loc[1] != place {
+			t.Errorf("%s is refused with %+v, want one error at %s", body, errs, place)
+		}
+	}
+}
+
 func TestLenient(t *testing.T) {
 	for _, tt := range []struct{ body, want, kind string }{
 		{`{"id":9,"action":"task_tracking","timestamp":"x","source":"agent","message":"Plan","args":{"plan":[1.0]},"more":null}`,

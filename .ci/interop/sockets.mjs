@@ -1,0 +1,172 @@
+// socket.io-client against the program: node sockets.mjs PROGRAM
+//
+// The package is looked for in the folder INTEROP_NODE, since nothing is
+// installed into the checkout.
+
+import { spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, openSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
+
+const { io } = createRequire(process.env.INTEROP_NODE + '/')('socket.io-client')
+
+const key = 'interop'
+const many = 2000
+const transportsByName = { websocket: ['websocket'], polling: ['polling'], default: ['polling', 'websocket'] }
+const program = process.argv[2]
+
+function check(name, holds, seen = '') {
+  console.log(holds ? 'ok' : 'FAIL', 'socket.io-client', name, holds ? '' : JSON.stringify(seen))
+}
+
+// until waits 20 seconds for what the client is to see; says whether it did.
+async function until(condition) {
+  for (const deadline = Date.now() + 20_000; !condition() && Date.now() < deadline;) await sleep(10)
+  return condition()
+}
+
+// start runs the program: on a free port, or on that of an earlier run.
+async function start({ data = 'memory', port = 0, flags = [] }) {
+  const folder = mkdtempSync(join(process.env.INTEROP_TEMP, 'node-'))
+  const ready = join(folder, 'ready.json')
+  const environment = Object.entries(process.env).filter(([name]) => !name.startsWith('OPENHANDS_LOCAL_'))
+  const child = spawn(program, ['--addr', `127.0.0.1:${port}`, '--data', data, '--ready-file', ready, ...flags], {
+    env: { ...Object.fromEntries(environment), SESSION_API_KEY: key },
+    stdio: ['ignore', 'ignore', openSync(join(folder, 'log'), 'w')],
+  })
+  const ended = new Promise(done => child.on('exit', done))
+  process.on('exit', () => child.kill('SIGKILL')) // does nothing to what has ended
+  await until(() => existsSync(ready) || child.exitCode !== null)
+  if (!existsSync(ready)) throw new Error(`the server does not start:\n${readFileSync(join(folder, 'log'))}`)
+  const { url } = JSON.parse(readFileSync(ready))
+  const stop = async () => {
+    child.kill('SIGTERM')
+    if (await Promise.race([ended.then(() => 'ended'), sleep(15_000, 'late', { ref: false })]) === 'late') {
+      throw new Error('the server still runs 15 s after SIGTERM')
+    }
+  }
+  return { url, port: Number(new URL(url).port), stop }
+}
+
+async function rest(server, method, path, body) {
+  const answer = await fetch(server.url + path, {
+    method, body: JSON.stringify(body),
+    headers: { 'X-Session-API-Key': key, 'Content-Type': 'application/json' },
+  })
+  if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`)
+  return answer.json()
+}
+
+const post = (server, conversation, content) =>
+  rest(server, 'POST', `/api/conversations/${conversation}/events`, { action: 'message', args: { content } })
+
+const messages = events => events.filter(e => e.action === 'message').map(e => [e.id, e.args.content])
+
+// stored is [[id, content]] of all messages.
+async function stored(server, conversation) {
+  const found = []
+  for (let start = 0; ;) {
+    const page = await rest(server, 'GET', `/api/conversations/${conversation}/events?start_id=${start}&limit=100`)
+    found.push(...messages(page.events))
+    if (!page.has_more) return found
+    start = page.events.at(-1).id + 1
+  }
+}
+
+function connect(server, transports, query) {
+  return io(server.url, {
+    transports, forceNew: true, reconnectionDelay: 100, reconnectionDelayMax: 300, randomizationFactor: 0,
+    query: { latest_event_id: -1, session_api_key: key, ...query },
+  })
+}
+
+// refused is what a client is told that is not let in.
+async function refused(server, transports, query) {
+  const socket = connect(server, transports, query)
+  const told = await Promise.race([
+    new Promise(done => socket.on('connect_error', e => done({ message: e.message, data: e.data }))),
+    new Promise(done => socket.on('connect', () => done('it was let in'))),
+    sleep(5000, 'nothing', { ref: false }),
+  ])
+  socket.close()
+  return told
+}
+
+// follow is everything a client does with one conversation, over a restart.
+async function follow(name, transports, server, restart) {
+  const socket = connect(server, transports, { conversation_id: 'many' })
+  const events = []
+  let connects = 0
+  socket.on('oh_event', e => events.push(e))
+  socket.on('connect', () => connects++)
+  // As the web UI does: come back after the last event that was seen.
+  socket.on('disconnect', () => {
+    socket.io.opts.query.latest_event_id = Math.max(...events.map(e => e.id).filter(Number.isInteger))
+  })
+  const sees = content => messages(events).some(([, text]) => text === content)
+
+  let want = await stored(server, 'many')
+  await until(() => connects === 1 && messages(events).length >= want.length)
+  check(`${name}: replays ${many} events in order`, want.length >= many && isDeepStrictEqual(messages(events), want),
+    `${messages(events).length} of ${want.length}`)
+  if (name === 'default') {
+    check(`${name}: upgrades to websocket`, await until(() => socket.io.engine.transport.name === 'websocket'))
+  }
+
+  await post(server, 'many', `${name} by HTTP`)
+  check(`${name}: an event that is added comes live`, await until(() => sees(`${name} by HTTP`)))
+
+  const acknowledged = await socket.timeout(10_000)
+    .emitWithAck('oh_user_action', { action: 'message', args: { content: `${name} by socket` } })
+    .then(() => true, e => String(e))
+  check(`${name}: oh_user_action is acknowledged`, acknowledged === true, acknowledged)
+  check(`${name}: and comes back`, await until(() => sees(`${name} by socket`)))
+
+  // Add events while the server goes down, then some more.
+  const burst = (async server => {
+    try {
+      for (let i = 0; ; i++) await post(server, 'many', `${name} burst ${i}`)
+    } catch { /* it is down */ }
+  })(server)
+  await until(() => sees(`${name} burst 20`))
+  await server.stop()
+  await burst
+  server = await restart()
+  await post(server, 'many', `${name} after the restart`)
+  check(`${name}: comes back after a restart`, await until(() => connects === 2), connects)
+  await post(server, 'many', `${name} last`)
+  await until(() => sees(`${name} last`))
+  want = await stored(server, 'many')
+  await until(() => messages(events).length >= want.length)
+  check(`${name}: resumes with nothing lost`, isDeepStrictEqual(messages(events), want), [messages(events).length, want.length])
+  const ids = events.map(e => e.id).filter(Number.isInteger)
+  check(`${name}: resumes with nothing doubled`, new Set(ids).size === ids.length, [new Set(ids).size, ids.length])
+  socket.close()
+  return server
+}
+
+const data = mkdtempSync(join(process.env.INTEROP_TEMP, 'data-'))
+let server = await start({ data })
+const { port } = server
+for (let i = 0; i < many; i++) await post(server, 'many', String(i))
+for (const [name, transports] of Object.entries(transportsByName)) {
+  let told = await refused(server, transports, {})
+  check(`${name}: is told that no conversation is named`, told.message === 'No conversation_id in query params', told)
+  told = await refused(server, transports, { conversation_id: 'many', session_api_key: 'wrong' })
+  check(`${name}: is told that the key is wrong`, told.message === 'invalid_session_api_key', told)
+  server = await follow(name, transports, server, () => start({ data, port }))
+}
+await server.stop()
+
+// Without settings no conversation is opened: the refusal carries data.
+server = await start({ flags: ['--settings', 'none'] })
+await post(server, 'c', 'x')
+for (const [name, transports] of Object.entries(transportsByName)) {
+  const told = await refused(server, transports, { conversation_id: 'c' })
+  check(`${name}: a refusal has its data`,
+    isDeepStrictEqual(told, { message: 'Settings not found', data: { msg_id: 'CONFIGURATION$SETTINGS_NOT_FOUND' } }), told)
+}
+await server.stop()
+process.exit(0)
