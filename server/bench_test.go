@@ -3,6 +3,7 @@ package server_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -280,6 +281,7 @@ func BenchmarkStart(b *testing.B) {
 	if _, err := program(); err != nil {
 		b.Fatal(err)
 	}
+	var url string
 	start := func(b *testing.B, data string) (time.Duration, *exec.Cmd) {
 		file, _ := program()
 		ready := filepath.Join(b.TempDir(), "ready.json")
@@ -289,8 +291,14 @@ func BenchmarkStart(b *testing.B) {
 			b.Fatal(err)
 		}
 		for time.Since(t) < time.Minute {
-			if _, err := os.Stat(ready); err == nil {
-				return time.Since(t), cmd
+			if text, err := os.ReadFile(ready); err == nil {
+				took := time.Since(t)
+				var info server.Info
+				if err := json.Unmarshal(text, &info); err != nil {
+					b.Fatal(err)
+				}
+				url = info.URL
+				return took, cmd
 			}
 			time.Sleep(200 * time.Microsecond)
 		}
@@ -306,6 +314,10 @@ func BenchmarkStart(b *testing.B) {
 			time.Sleep(300 * time.Millisecond) // it has loaded the contract by then
 			r, a := memory(b, cmd.Process.Pid)
 			rss, anon = append(rss, r), append(anon, a)
+			// Something written: after a kill the free pages must be looked for.
+			if _, err := post(b.Context(), url, "c", "x"); err != nil {
+				b.Fatal(err)
+			}
 			_ = cmd.Process.Signal(end)
 			_ = cmd.Wait()
 		}
