@@ -18,6 +18,7 @@ type cli struct {
 	Serve    serveCmd         `cmd:"" default:"withargs" help:"Serve the API (the default)."`
 	Exec     execCmd          `cmd:"" help:"Run a command with a server of its own."`
 	Ready    readyCmd         `cmd:"" help:"Exit with 0 once a server answers."`
+	Events   eventsCmd        `cmd:"" help:"Print a conversation, one line an event."`
 	Conform  conformCmd       `cmd:"" help:"Run the recorded cases against a server: this one, the real one, a later one."`
 	Contract contractCmd      `cmd:"" help:"What is served of the contract."`
 	Version  kong.VersionFlag `help:"Print the version." short:"V"`

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"bufio"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/openhands-local/openhands-local/server"
+	"github.com/openhands-local/openhands-local/server/servertest"
+)
+
+// TestEventsFollow: stored events come first, then each new one, and the
+// command ends with the conversation.
+func TestEventsFollow(t *testing.T) {
+	t.Parallel()
+	s := servertest.NewServer(t, server.Config{})
+	send := func(path, body string) {
+		t.Helper()
+		resp, err := http.Post(s.URL+path, "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode >= 300 {
+			t.Fatalf("POST %s answers %s", path, resp.Status)
+		}
+	}
+	say := func(text string) {
+		t.Helper()
+		send("/api/conversations/c/events", `{"action":"message","args":{"content":"`+text+`"}}`)
+	}
+	say("one")
+	say("two")
+	out, in := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		err := run(t.Context(), []string{"events", "--follow", "--start", "1", "--url", s.URL, "c"},
+			func(string) (string, bool) { return "", false }, in, io.Discard)
+		in.CloseWithError(io.EOF)
+		done <- err
+	}()
+	lines := bufio.NewScanner(out)
+	next := func(want string) {
+		t.Helper()
+		if !lines.Scan() || !strings.HasSuffix(lines.Text(), want) {
+			t.Fatalf("line %q, want one that ends in %q", lines.Text(), want)
+		}
+	}
+	next("two")
+	say("three")
+	next("three")
+	send("/_local/reset", "")
+	if err := <-done; err != nil {
+		t.Errorf("the command ends with %v", err)
+	}
+}
