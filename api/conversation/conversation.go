@@ -27,8 +27,7 @@ import (
 	"github.com/openhands-local/openhands-local/store"
 )
 
-// Errors of a [Service], beside the store's, [*event.Invalid] and
-// [*settings].
+// Errors of a [Service], beside the store's and [*event.Invalid].
 var (
 	// ErrStopped: the conversation does not run, and the service is strict.
 	ErrStopped = errors.New("conversation is stopped")
