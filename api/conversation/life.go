@@ -61,11 +61,7 @@ func (s *Service) Create(ctx context.Context, d Draft) (Info, error) {
 		return Info{}, err
 	}
 	if d.InitialMessage != "" || len(d.Images) > 0 {
-		body, err := event.Message(d.InitialMessage, d.Images)
-		if err != nil {
-			return Info{}, err
-		}
-		if _, err := s.Inject(ctx, c.ID, "user", body); err != nil {
+		if _, err := s.Inject(ctx, c.ID, "user", event.Message(d.InitialMessage, d.Images)); err != nil {
 			return Info{}, err
 		}
 	}

@@ -213,9 +213,8 @@ func flagsOf(stored []byte, source, member, name string, hidden pyjson.Value) (f
 	return f
 }
 
-// Message returns the body of a message with the URLs of its images. Its error
-// is always nil.
-func Message(content string, images []string) ([]byte, error) {
+// Message returns the body of a message with the URLs of its images.
+func Message(content string, images []string) []byte {
 	urls := make([]pyjson.Value, len(images))
 	for i, u := range images {
 		urls[i] = pyjson.StringOf(u)
@@ -225,5 +224,5 @@ func Message(content string, images []string) ([]byte, error) {
 		pyjson.Member{Key: "image_urls", Value: pyjson.ArrayOf(urls...)})
 	return pyjson.ObjectOf(
 		pyjson.Member{Key: "action", Value: pyjson.StringOf("message")},
-		pyjson.Member{Key: "args", Value: args}).Append(nil), nil
+		pyjson.Member{Key: "args", Value: args}).Append(nil)
 }
