@@ -35,6 +35,8 @@ type Config struct {
 	RemoveWorkspace func(id string) error
 	// Reset removes everything and begins as on an empty folder.
 	Reset func(context.Context) error
+	// Info is what /_local/info tells of the server, as JSON.
+	Info any
 	// Contract returns the loaded contract; the first call may take 30 ms.
 	Contract func() *contract.Contract
 	Key      string // asked for in X-Session-API-Key; empty asks for none

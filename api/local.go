@@ -19,11 +19,12 @@ import (
 // What is ours alone lives under /_local/, behind the same checks.
 const localPrefix = "/_local/"
 
-// registerLocal serves, for those without Socket.IO:
+// registerLocal serves:
 //
 //	GET  /_local/conversations/{id}/stream   events as server-sent events, first stored ones, then each new one
 //	POST /_local/conversations/{id}/events   append an event as it is given: source, cause, metrics
 //	POST /_local/reset                       everything gone, sockets closed
+//	GET  /_local/info                        what serves this: Config.Info
 func (d *deps) registerLocal(e *echo.Echo) {
 	g := e.Group(localPrefix[:len(localPrefix)-1], func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -36,6 +37,7 @@ func (d *deps) registerLocal(e *echo.Echo) {
 	g.GET("/conversations/:id/stream", d.stream)
 	g.POST("/conversations/:id/events", d.inject)
 	g.POST("/reset", d.reset)
+	g.GET("/info", func(c echo.Context) error { return writeJSON(c, http.StatusOK, d.Info) })
 }
 
 // hasQueryKey lets a stream say its key in the query, as sockets do: a
@@ -63,7 +65,7 @@ func (d *deps) stream(c echo.Context) error {
 		if err != nil {
 			return invalid(contract.Error{Type: "int_parsing", Loc: []any{given.place, given.name}, Msg: "Input should be a valid integer", Input: given.text})
 		}
-		after = max(n, 0) - given.less
+		after = max(n, given.less-1) - given.less
 	}
 	if err := d.Conversations.Exists(r.Context(), id); err != nil {
 		return err

@@ -1,8 +1,6 @@
 package server
 
 import (
-	"crypto/subtle"
-	"encoding/json"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -10,19 +8,6 @@ import (
 
 	"github.com/google/uuid"
 )
-
-// infoPath answers the server's Info.
-const infoPath = "/_local/info"
-
-// getInfo answers the server's Info.
-func (s *Server) getInfo(w http.ResponseWriter, r *http.Request) {
-	if s.c.Key != "" && subtle.ConstantTimeCompare([]byte(r.Header.Get("X-Session-API-Key")), []byte(s.c.Key)) != 1 {
-		writeMessage(w, http.StatusUnauthorized, "X-Session-API-Key is missing or wrong")
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(s.info)
-}
 
 // cacheHeaders sets upstream's (recorded misc_cache_headers).
 func cacheHeaders(next http.Handler) http.Handler {

@@ -83,7 +83,7 @@ func Ask(ctx context.Context, url, key string) (Info, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	var info Info
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(url, "/")+infoPath, nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(url, "/")+"/_local/info", nil)
 	if err != nil {
 		return info, err
 	}

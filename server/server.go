@@ -161,6 +161,7 @@ func (s *Server) operations(conversations *conversation.Service) http.Handler {
 		Strict:            s.c.Strict,
 		SetConversationID: s.c.SetConversationID,
 		Started:           time.Now(),
+		Info:              s.info,
 		Reset:             func(ctx context.Context) error { return s.reset(ctx, conversations) },
 		Stopping:          s.stopping,
 		Log:               s.c.Log,
@@ -169,16 +170,7 @@ func (s *Server) operations(conversations *conversation.Service) http.Handler {
 
 // handler wires the rooms together.
 func (s *Server) handler(operations http.Handler) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+infoPath, s.getInfo)
-	var h http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == infoPath {
-			mux.ServeHTTP(w, r)
-			return
-		}
-		operations.ServeHTTP(w, r) // no mux: it would clean the paths
-	})
-	h = limitBody(h, s.c.MaxBody)
+	h := limitBody(operations, s.c.MaxBody)
 	h = s.c.Access.wrap(h, s.logForbidden)
 	h = cacheHeaders(h)
 	h = noWebsocket(h)

@@ -56,3 +56,31 @@ func TestEventsFollow(t *testing.T) {
 		t.Errorf("the command ends with %v", err)
 	}
 }
+
+// TestStreamFromBeforeTheFirst: an id before the first is the first, however
+// it is said.
+func TestStreamFromBeforeTheFirst(t *testing.T) {
+	t.Parallel()
+	s := servertest.NewServer(t, server.Config{})
+	resp, err := http.Post(s.URL+"/api/conversations/c/events", "", strings.NewReader(`{"action":"null"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	for query, last := range map[string]string{"": "", "?start_id=-5": "", "?start_id=0": "", "?start_id=7": "-1"} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/_local/conversations/c/stream"+query, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Last-Event-ID", last)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		line, err := bufio.NewReader(resp.Body).ReadString('\n')
+		resp.Body.Close()
+		if line != "id: 0\n" || err != nil {
+			t.Errorf("stream%s after %q begins with %q, %v, want id 0", query, last, line, err)
+		}
+	}
+}
