@@ -274,7 +274,7 @@ var errShutdown = errors.New("server shuts down")
 // later: websockets are closed with code 1012 (service restart), waiting polls
 // are answered, new requests are refused. It waits for requests and serve
 // functions to return until ctx ends, whose error it returns then. A websocket
-// whose client does not answer the closing is given 5 s.
+// whose client does not answer the closing is given 250 ms.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.down = true

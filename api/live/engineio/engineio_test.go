@@ -857,6 +857,20 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
+// TestShutdownOfDeaf: a client that does not answer the closing, since it
+// reads nothing, does not hold the shutdown up.
+func TestShutdownOfDeaf(t *testing.T) {
+	serve, _, _ := sessions()
+	h := newHost(t, Options{}, serve)
+	s := h.open()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // the library alone waits 5 s
+	defer cancel()
+	if err := h.server.Shutdown(ctx); err != nil {
+		t.Errorf("Shutdown = %v", err)
+	}
+	s.expectClose(websocket.StatusServiceRestart)
+}
+
 func TestShutdownGivesUp(t *testing.T) {
 	release := make(chan bool)
 	h := newHost(t, Options{}, func(*Session) error { <-release; return nil })

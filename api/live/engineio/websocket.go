@@ -11,9 +11,15 @@ import (
 	"github.com/coder/websocket"
 )
 
-// upgradeTimeout is how long a client may take from the opening of a second
-// transport to the upgrade packet.
-const upgradeTimeout = 10 * time.Second
+const (
+	// upgradeTimeout is how long a client may take from the opening of a
+	// second transport to the upgrade packet.
+	upgradeTimeout = 10 * time.Second
+
+	// farewellTimeout is how long a client may take to answer the closing
+	// when the server shuts down. It has been told by then.
+	farewellTimeout = 250 * time.Millisecond
+)
 
 func asksForWebsocket(r *http.Request) bool {
 	return strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
@@ -109,16 +115,22 @@ func expect(ctx context.Context, c *websocket.Conn, want string) error {
 }
 
 // serveWebsocket carries the session until it ends. The connection is closed
-// by whoever ends the session, which breaks the read and the write in progress:
-// so these have no context of their own.
+// by whoever ends the session, which breaks the read and the write in progress.
 func (s *Session) serveWebsocket(c *websocket.Conn) {
-	context.AfterFunc(s.ctx, func() { closeWebsocket(c, context.Cause(s.ctx)) })
+	reading, breakOff := context.WithCancel(context.Background())
+	defer breakOff()
+	context.AfterFunc(s.ctx, func() {
+		if errors.Is(context.Cause(s.ctx), errShutdown) {
+			time.AfterFunc(farewellTimeout, breakOff)
+		}
+		closeWebsocket(c, context.Cause(s.ctx))
+	})
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
 		s.end(s.writeWebsocket(c))
 	}()
-	s.end(s.readWebsocket(c))
+	s.end(s.readWebsocket(reading, c))
 	<-written
 }
 
@@ -133,9 +145,9 @@ func closeWebsocket(c *websocket.Conn, cause error) {
 	}
 }
 
-func (s *Session) readWebsocket(c *websocket.Conn) error {
+func (s *Session) readWebsocket(ctx context.Context, c *websocket.Conn) error {
 	for {
-		kind, data, err := c.Read(context.Background())
+		kind, data, err := c.Read(ctx)
 		if err != nil {
 			return fmt.Errorf("websocket: %w", err)
 		}
