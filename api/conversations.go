@@ -45,13 +45,12 @@ type conversationInfo struct {
 
 func infoOf(i conversation.Info) conversationInfo {
 	c := conversationInfo{
-		ConversationID: i.ID, Title: i.Title, Status: string(i.Status),
+		ConversationID: i.ID, Title: i.Title, Status: string(i.Status), RuntimeStatus: optional(i.RuntimeStatus),
 		LastUpdatedAt: utc(i.UpdatedAt), CreatedAt: utc(i.CreatedAt),
 		SelectedRepository: optional(i.Repository), SelectedBranch: optional(i.Branch),
 		GitProvider: optional(i.GitProvider), Trigger: optional(i.Trigger), NumConnections: i.Connections, PRNumber: []string{},
 	}
 	if i.Status != conversation.Stopped {
-		c.RuntimeStatus = optional("STATUS$RUNTIME_STARTED")
 		c.URL = optional("/api/conversations/" + i.ID)
 	}
 	return c

@@ -79,9 +79,12 @@ const (
 // An Info is a conversation as it is told to a client.
 type Info struct {
 	store.Conversation
-	Title       string // the default one when nobody has named it
-	Status      Status
-	Connections int // sockets that are connected now
+	Title  string // the default one when nobody has named it
+	Status Status
+	// RuntimeStatus is "STATUS$READY", or "STATUS$RUNTIME_STARTED" of a
+	// strict Service (recorded create_empty); "" unless it is Running.
+	RuntimeStatus string
+	Connections   int // sockets that are connected now
 }
 
 // validID is what an id of a conversation can be; anything else is the id of
@@ -125,7 +128,8 @@ func (s *Service) info(ctx context.Context, c store.Conversation) (Info, error) 
 		i.Title = defaultTitle(c.ID)
 	}
 	if s.isRunning(c.ID) {
-		i.Status = Running
+		statuses := s.runtimeStatuses()
+		i.Status, i.RuntimeStatus = Running, statuses[len(statuses)-1]
 	}
 	s.mu.RLock()
 	i.Connections = s.connections[c.ID]

@@ -142,7 +142,7 @@ func (s *Service) writeStart(ctx context.Context, id string, fresh bool) (first 
 	if first, err = s.writeState(ctx, id, "loading"); err != nil {
 		return 0, err
 	}
-	for _, status := range []string{"STATUS$STARTING_RUNTIME", "STATUS$RUNTIME_STARTED"} {
+	for _, status := range s.runtimeStatuses() {
 		s.TellStatus(id, StatusUpdate{Type: "info", ID: status})
 	}
 	if fresh {
@@ -156,6 +156,17 @@ func (s *Service) writeStart(ctx context.Context, id string, fresh bool) (first 
 	}
 	_, err = s.writeState(ctx, id, awaiting)
 	return first, err
+}
+
+// runtimeStatuses are told when a run begins; the last one stays. The recorded
+// server's runtime never says READY, so that the web UI shows it as one that
+// still starts; Docker's, which that UI is made for, does.
+func (s *Service) runtimeStatuses() []string {
+	statuses := []string{"STATUS$STARTING_RUNTIME", "STATUS$RUNTIME_STARTED"}
+	if !s.c.Strict {
+		statuses = append(statuses, "STATUS$READY")
+	}
+	return statuses
 }
 
 // systemMessage is the agent's first event. The text is our own.

@@ -38,6 +38,7 @@ func newService(t *testing.T) (s *conversation.Service, st store.Store, noticed 
 const (
 	starting = `{"status_update":true,"type":"info","id":"STATUS$STARTING_RUNTIME","message":""}`
 	started  = `{"status_update":true,"type":"info","id":"STATUS$RUNTIME_STARTED","message":""}`
+	readied  = `{"status_update":true,"type":"info","id":"STATUS$READY","message":""}`
 )
 
 func TestNotices(t *testing.T) {
@@ -50,7 +51,7 @@ func TestNotices(t *testing.T) {
 		do   func() error
 		want []string
 	}{
-		{"create", func() error { _, err := s.Create(t.Context(), conversation.Draft{ID: "c"}); return err }, []string{starting, started, "c began after 0"}},
+		{"create", func() error { _, err := s.Create(t.Context(), conversation.Draft{ID: "c"}); return err }, []string{starting, started, readied, "c began after 0"}},
 		{"start again", func() error { _, err := s.Start(t.Context(), "c"); return err }, nil},
 		{"automatic title", func() error { return s.SetTitle(t.Context(), "c", "first") }, []string{title("first")}},
 		{"no second one", func() error { return s.SetTitle(t.Context(), "c", "second") }, nil},
@@ -58,7 +59,7 @@ func TestNotices(t *testing.T) {
 		{"default title", func() error { return s.Rename(t.Context(), "c", "") }, []string{title("Conversation c")}},
 		{"stop", func() error { _, err := s.Stop(t.Context(), "c"); return err }, []string{"c ended"}},
 		{"stop again", func() error { _, err := s.Stop(t.Context(), "c"); return err }, nil},
-		{"start", func() error { _, err := s.Start(t.Context(), "c"); return err }, []string{starting, started, "c began after 5"}},
+		{"start", func() error { _, err := s.Start(t.Context(), "c"); return err }, []string{starting, started, readied, "c began after 5"}},
 		{"error", func() error {
 			s.TellStatus("c", conversation.StatusUpdate{Type: "error", ID: "STATUS$ERROR", Message: "no"})
 			return nil
@@ -121,7 +122,7 @@ func TestOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := noticed(), []string{starting, started, "b began after 1"}; !slices.Equal(got, want) {
+	if got, want := noticed(), []string{starting, started, readied, "b began after 1"}; !slices.Equal(got, want) {
 		t.Errorf("noticed %q, want %q: the first socket brings the agent", got, want)
 	}
 	closeSecond, err := s.Open(t.Context(), c)

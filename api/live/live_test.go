@@ -269,7 +269,8 @@ func TestBornWithoutAgent(t *testing.T) {
 	p := h.connect("conversation_id=bare")
 	got := p.until(`42["oh_event",{"id":4,`)
 	want := []string{`42["oh_event",{"id":0,`, `40{"sid"`, `42["oh_event",{"id":1,`, `42["oh_event",{"status_update":true,"type":"info","id":"STATUS$STARTING_RUNTIME","message":""}]`,
-		`42["oh_event",{"status_update":true,"type":"info","id":"STATUS$RUNTIME_STARTED","message":""}]`, `42["oh_event",{"id":2,`, `42["oh_event",{"id":4,`}
+		`42["oh_event",{"status_update":true,"type":"info","id":"STATUS$RUNTIME_STARTED","message":""}]`,
+		`42["oh_event",{"status_update":true,"type":"info","id":"STATUS$READY","message":""}]`, `42["oh_event",{"id":2,`, `42["oh_event",{"id":4,`}
 	if !slices.EqualFunc(got, want, strings.HasPrefix) {
 		t.Errorf("frames = %q, want %q", got, want)
 	}
