@@ -49,6 +49,16 @@ func listen(ctx context.Context, addr, key string) ([]net.Listener, error) {
 	}
 }
 
+// baseURL is where this machine finds a listener, also one that takes
+// connections at every address: that is no Host that anyone may say.
+func baseURL(a net.Addr) string {
+	addr := a.String()
+	if host, port, err := net.SplitHostPort(addr); err == nil && net.ParseIP(host).IsUnspecified() {
+		addr = net.JoinHostPort("127.0.0.1", port)
+	}
+	return "http://" + addr
+}
+
 func bind(ctx context.Context, addr, key string) (net.Listener, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {

@@ -106,7 +106,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		Conversations: conversations, Store: s.store, Key: c.Key, Log: c.Log,
 		Engine: engineio.Options{CheckOrigin: c.Access.Check, AllowOrigin: c.Access.CORS},
 	})
-	s.info = Info{URL: "http://" + s.listeners[0].Addr().String(), PID: os.Getpid(), Data: folder, Version: c.Version, API: gen.Version, Strict: c.Strict}
+	s.info = Info{URL: baseURL(s.listeners[0].Addr()), PID: os.Getpid(), Data: folder, Version: c.Version, API: gen.Version, Strict: c.Strict}
 	s.http = &http.Server{
 		Handler:           s.handler(s.operations(conversations)),
 		ReadHeaderTimeout: headerTime,
