@@ -24,8 +24,8 @@ import (
 	"github.com/openhands-local/openhands-local/store"
 )
 
-// A Config says what the operations work with. All fields but Key and Strict
-// are required.
+// A Config says what the operations work with. All fields but Frontend,
+// Key and Strict are required.
 type Config struct {
 	Conversations *conversation.Service
 	Store         store.Store
@@ -35,11 +35,17 @@ type Config struct {
 	RemoveWorkspace func(id string) error
 	// Reset removes everything and begins as on an empty folder.
 	Reset func(context.Context) error
+	// Frontend answers GET and HEAD where the API has nothing: the web UI.
+	// Without one there is a page of ours at /, and the rest is 404.
+	Frontend http.Handler
 	// Info is what /_local/info tells of the server, as JSON.
 	Info any
 	// Contract returns the loaded contract; the first call may take 30 ms.
 	Contract func() *contract.Contract
 	Key      string // asked for in X-Session-API-Key; empty asks for none
+	// LoggedIn tells of a request that needs no key, since its browser has
+	// shown it before.
+	LoggedIn func(*http.Request) bool
 	Strict   bool
 	// SetConversationID allows the field conversation_id when a conversation
 	// is created, also when Strict.
@@ -74,8 +80,8 @@ type fallback struct{ gen.Unimplemented }
 
 var _ gen.ServerInterface = handlers{}
 
-// New returns the operations of the contract, /openapi.json, /docs and the
-// page at /.
+// New returns the operations of the contract, /openapi.json, /docs, what is
+// ours alone, and the page at / or the frontend.
 func New(c Config) http.Handler {
 	d := &deps{Config: c}
 	h := handlers{
@@ -98,6 +104,8 @@ func New(c Config) http.Handler {
 	gen.RegisterHandlersWithOptions(e, h, gen.RegisterHandlersOptions{OperationMiddlewares: perOperation})
 	d.registerLocal(e)
 	registerDocs(e)
-	registerHome(e)
+	if d.Frontend == nil {
+		registerHome(e)
+	}
 	return e
 }

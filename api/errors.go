@@ -56,8 +56,6 @@ type coded struct {
 // errNowhere is 404 on a path that has methods.
 var errNowhere = &refusal{http.StatusNotFound, detail{"Not Found"}}
 
-var errUnauthorized = &refusal{http.StatusUnauthorized, detail{"Unauthorized"}}
-
 // refusals says how an error is answered. What is not here is a bare 500.
 var refusals = []struct {
 	is error
@@ -135,17 +133,9 @@ func (d *deps) writeError(err error, c echo.Context) {
 		return
 	}
 	if errors.Is(err, echo.ErrNotFound) || errors.Is(err, echo.ErrMethodNotAllowed) {
-		if to := redirect(r); to != "" {
-			w.Header().Set("Location", to)
-			w.Header().Set("Content-Length", "0")
-			w.WriteHeader(http.StatusTemporaryRedirect)
-			return
-		}
 		w.Header().Del("Allow")
-		err = echo.ErrNotFound
-		if methods := allowed(r.URL.Path); methods != nil && !r.URL.IsAbs() {
-			err = echo.ErrMethodNotAllowed
-			w.Header().Set("Allow", strings.Join(methods, ", "))
+		if err = d.nowhere(w, r); err == nil {
+			return
 		}
 	}
 	answer := answerTo(c, err)
@@ -157,6 +147,36 @@ func (d *deps) writeError(err error, c echo.Context) {
 		return
 	}
 	_ = writeJSON(c, answer.status, answer.body)
+}
+
+// nowhere answers what no route matches, or returns the refusal: 404, or 405
+// where other methods are answered. A frontend has what is left of the paths,
+// as upstream mounts it after its routes: there are no redirects then, and a
+// path that has other methods is one of its pages.
+func (d *deps) nowhere(w http.ResponseWriter, r *http.Request) error {
+	methods := allowed(r.URL.Path)
+	if r.URL.IsAbs() {
+		methods = nil
+	}
+	if d.Frontend != nil && !strings.HasPrefix(r.URL.Path, localPrefix) {
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			d.Frontend.ServeHTTP(w, r)
+			return nil
+		}
+		methods = append(slices.Clone(methods), http.MethodGet, http.MethodHead)
+		slices.Sort(methods)
+		methods = slices.Compact(methods)
+	} else if to := redirect(r); to != "" {
+		w.Header().Set("Location", to)
+		w.Header().Set("Content-Length", "0")
+		w.WriteHeader(http.StatusTemporaryRedirect)
+		return nil
+	}
+	if methods == nil {
+		return echo.ErrNotFound
+	}
+	w.Header().Set("Allow", strings.Join(methods, ", "))
+	return echo.ErrMethodNotAllowed
 }
 
 // logRefusal writes one record for an answer of 4xx or 5xx: what was asked,

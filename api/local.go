@@ -29,7 +29,7 @@ func (d *deps) registerLocal(e *echo.Echo) {
 	g := e.Group(localPrefix[:len(localPrefix)-1], func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			if !d.hasKey(c.Request()) && !d.hasQueryKey(c) {
-				return errUnauthorized
+				return d.unauthorized()
 			}
 			return next(c)
 		}

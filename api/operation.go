@@ -37,7 +37,7 @@ func (d *deps) operation(op gen.Operation) echo.MiddlewareFunc {
 			c.Set(operationKey, op)
 			r := c.Request()
 			if op.Secured && !d.hasKey(r) {
-				return errUnauthorized
+				return d.unauthorized()
 			}
 			checks := d.Contract().Operation(op.ID)
 			body, err := checks.ReadBody(r)
@@ -60,7 +60,16 @@ func (d *deps) operation(op gen.Operation) echo.MiddlewareFunc {
 
 // hasKey compares in constant time.
 func (d *deps) hasKey(r *http.Request) bool {
-	return d.Key == "" || subtle.ConstantTimeCompare([]byte(r.Header.Get(keyHeader)), []byte(d.Key)) == 1
+	return d.Key == "" || subtle.ConstantTimeCompare([]byte(r.Header.Get(keyHeader)), []byte(d.Key)) == 1 || d.LoggedIn(r)
+}
+
+// unauthorized is upstream's refusal. With a frontend it has a text beside,
+// which that shows to people.
+func (d *deps) unauthorized() *refusal {
+	if d.Frontend != nil {
+		return &refusal{http.StatusUnauthorized, message{"Unauthorized", "This server asks for a key: open its login link first, /_local/login?key=…"}}
+	}
+	return &refusal{http.StatusUnauthorized, detail{"Unauthorized"}}
 }
 
 // conversationExists is upstream's dependency of operations within a

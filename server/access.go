@@ -59,6 +59,25 @@ func (a Access) CORS(origin string) bool {
 	return isLoopbackOrigin(origin)
 }
 
+// own tells whether a request is of no page, of one that this server gave, or
+// of one that Origins names. Only such a page may use what the browser keeps
+// for this server: one of another port of this machine is let in, but has to
+// know the key.
+func (a Access) own(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site") // old browsers and plain HTTP from other machines have none
+	if site == "same-origin" {
+		return true // the browser's own word, whatever a proxy made of Host
+	}
+	origins := r.Header.Values("Origin")
+	for _, origin := range origins {
+		u, err := url.Parse(origin)
+		if !slices.Contains(a.Origins, origin) && (err != nil || !strings.EqualFold(u.Host, r.Host)) {
+			return false
+		}
+	}
+	return len(origins) > 0 || site == "" || site == "none"
+}
+
 // isLoopbackOrigin takes any scheme, user and port, however odd: upstream
 // looks at the name alone (recorded cors_simple_origins).
 func isLoopbackOrigin(origin string) bool {
@@ -115,7 +134,7 @@ const exposed = "X-Event-Id, X-Local-Lenient, X-Request-Id"
 
 // wrap refuses what the list does not allow, and speaks CORS as upstream does
 // (recorded cors_*).
-func (a Access) wrap(next http.Handler, refused func(*http.Request, error)) http.Handler {
+func (a Access) wrap(next http.Handler, refused func(*http.Request, int, string)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		origin := r.Header.Get("Origin")
 		if isPreflight(r) && a.Host(r.Host) {
@@ -123,7 +142,7 @@ func (a Access) wrap(next http.Handler, refused func(*http.Request, error)) http
 			return
 		}
 		if err := a.Check(r); err != nil {
-			refused(r, err)
+			refused(r, http.StatusForbidden, err.Error())
 			writeMessage(w, http.StatusForbidden, err.Error())
 			return
 		}

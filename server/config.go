@@ -13,6 +13,7 @@ import (
 
 	"github.com/openhands-local/openhands-local/api/settings"
 	"github.com/openhands-local/openhands-local/server/agent"
+	"github.com/openhands-local/openhands-local/server/ui"
 )
 
 // A Config says how a server runs. Addr and Data are required; the zero value
@@ -42,6 +43,8 @@ type Config struct {
 	// Agent answers users' messages: "echo" (the default), "none", or
 	// "script:" and the name of a file.
 	Agent string
+	// Frontend is the folder of the built web UI; empty serves none.
+	Frontend string
 	// Access lists who may talk to the server beside this machine.
 	Access Access
 	// MaxBody is the most bytes of a request's body; 0 means DefaultMaxBody.
@@ -107,6 +110,9 @@ func (c Config) Check() error {
 	if _, err := agent.ByName(c.agent()); err != nil {
 		problems = append(problems, err)
 	}
+	if _, err := c.frontend(); err != nil {
+		problems = append(problems, err)
+	}
 	for _, h := range c.Access.Hosts {
 		if name := strings.TrimPrefix(h, "*."); name == "" || strings.ContainsAny(name, "*/ ") {
 			wrong("allowed host %q: want a name, or *. and a domain", h)
@@ -142,6 +148,14 @@ func (c Config) settings() ([]byte, error) {
 		return nil, fmt.Errorf("settings %q: %w", c.Settings, err)
 	}
 	return record, nil
+}
+
+// frontend returns the web UI, nil for none.
+func (c Config) frontend() (*ui.UI, error) {
+	if c.Frontend == "" {
+		return nil, nil
+	}
+	return ui.New(c.Frontend)
 }
 
 func isLoopback(host string) bool {

@@ -68,10 +68,10 @@ func (s *Server) logRequests(next http.Handler) http.Handler {
 	})
 }
 
-// logForbidden writes the record of a refused Host or Origin.
-func (s *Server) logForbidden(r *http.Request, err error) {
+// logRefused writes the record of a refusal that is not the API's.
+func (s *Server) logRefused(r *http.Request, status int, why string) {
 	s.c.Log.LogAttrs(r.Context(), slog.LevelWarn, "refused", slog.String("method", r.Method), slog.String("path", r.URL.Path),
-		slog.Int("status", http.StatusForbidden), slog.String("msg", err.Error()))
+		slog.Int("status", status), slog.String("msg", why))
 }
 
 // statusWriter remembers what was answered.

@@ -40,7 +40,8 @@ var imports = map[string][]string{
 		"github.com/shirou/gopsutil/v4/disk", "github.com/shirou/gopsutil/v4/process", "github.com/swaggest/swgui/v5emb"},
 
 	"server/agent":           {"api/conversation", "api/event", "store", "go.yaml.in/yaml/v3"},
-	"server":                 {"api", "api/contract", "api/conversation", "api/live", "api/live/engineio", "api/settings", "api/workspace", "gen", "server/agent", "store", "store/boltstore", "store/memstore", "github.com/google/uuid"},
+	"server":                 {"api", "api/contract", "api/conversation", "api/live", "api/live/engineio", "api/settings", "api/workspace", "gen", "server/agent", "server/ui", "store", "store/boltstore", "store/memstore", "github.com/google/uuid"},
+	"server/ui":              nil,
 	"server/servertest":      {"server"},
 	"server/openhands-local": {"api", "api/conform", "gen", "server", "github.com/alecthomas/kong"},
 }

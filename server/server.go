@@ -4,7 +4,7 @@
 // [New] checks a [Config], binds its address, opens its data folder and wires
 // the rooms together:
 //
-//	request ─▶ request id, log ─┬▶ rate limit ─▶ cache headers ─▶ Host, Origin, CORS ─▶ body limit ─▶ api
+//	request ─▶ request id, log ─┬▶ rate limit ─▶ cache headers ─▶ Host, Origin, CORS ─▶ login ─▶ body limit ─▶ api ─▶ ui
 //	                            └▶ Host, Origin ─▶ api/live (Socket.IO)
 //
 // [Server.Run] serves until its context ends, then lets requests finish and
@@ -30,6 +30,7 @@ import (
 	"github.com/openhands-local/openhands-local/api/live/engineio"
 	"github.com/openhands-local/openhands-local/gen"
 	"github.com/openhands-local/openhands-local/server/agent"
+	"github.com/openhands-local/openhands-local/server/ui"
 	"github.com/openhands-local/openhands-local/store"
 )
 
@@ -55,6 +56,8 @@ type Server struct {
 	files     *workspaces
 	live      *live.Server
 	agent     *agent.Runner // nil for none
+	frontend  *ui.UI        // nil for none
+	login     *login
 	info      Info
 	isNew     bool
 	http      *http.Server
@@ -74,8 +77,11 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if c.MaxBody == 0 {
 		c.MaxBody = DefaultMaxBody
 	}
-	s := &Server{c: c, contract: loadOnce(c.Log), stopping: make(chan struct{})}
+	s := &Server{c: c, login: newLogin(c.Key, c.Access), contract: loadOnce(c.Log), stopping: make(chan struct{})}
 	var err error
+	if s.frontend, err = c.frontend(); err != nil {
+		return nil, err
+	}
 	if s.listeners, err = listen(ctx, c.Addr, c.Key); err != nil {
 		return nil, err
 	}
@@ -103,7 +109,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		s.agent = agent.New(agent.Config{Conversations: conversations, Store: s.store, Script: script, Log: c.Log})
 	}
 	s.live = live.New(live.Config{
-		Conversations: conversations, Store: s.store, Key: c.Key, Log: c.Log,
+		Conversations: conversations, Store: s.store, Key: c.Key, LoggedIn: s.login.has, Log: c.Log,
 		Engine: engineio.Options{CheckOrigin: c.Access.Check, AllowOrigin: c.Access.CORS},
 	})
 	s.info = Info{URL: baseURL(s.listeners[0].Addr()), PID: os.Getpid(), Data: folder, Version: c.Version, API: gen.Version, Strict: c.Strict}
@@ -151,13 +157,14 @@ func (s *Server) conversations(ctx context.Context) (*conversation.Service, erro
 
 // operations are the API.
 func (s *Server) operations(conversations *conversation.Service) http.Handler {
-	return api.New(api.Config{
+	c := api.Config{
 		Conversations:     conversations,
 		Store:             s.store,
 		Workspace:         s.files.open,
 		RemoveWorkspace:   s.files.remove,
 		Contract:          s.contract,
 		Key:               s.c.Key,
+		LoggedIn:          s.login.has,
 		Strict:            s.c.Strict,
 		SetConversationID: s.c.SetConversationID,
 		Started:           time.Now(),
@@ -165,13 +172,18 @@ func (s *Server) operations(conversations *conversation.Service) http.Handler {
 		Reset:             func(ctx context.Context) error { return s.reset(ctx, conversations) },
 		Stopping:          s.stopping,
 		Log:               s.c.Log,
-	})
+	}
+	if s.frontend != nil {
+		c.Frontend = s.frontend
+	}
+	return api.New(c)
 }
 
 // handler wires the rooms together.
 func (s *Server) handler(operations http.Handler) http.Handler {
 	h := limitBody(operations, s.c.MaxBody)
-	h = s.c.Access.wrap(h, s.logForbidden)
+	h = s.login.wrap(h, s.logRefused)
+	h = s.c.Access.wrap(h, s.logRefused)
 	h = cacheHeaders(h)
 	h = noWebsocket(h)
 	if s.c.RateLimit {
@@ -217,14 +229,23 @@ func (s *Server) firstSettings(ctx context.Context) error {
 func (s *Server) Info() Info { return s.info }
 
 // Ready is the line that says so: written once the port is bound and the
-// store open.
+// store open. With a frontend it ends with the address to open, where the key
+// is for the reader to put in.
 func (s *Server) Ready() string {
 	kept := s.info.Data
 	if s.isNew && kept != Memory {
 		kept += " (new)"
 	}
-	return fmt.Sprintf("ready %s data=%s agent=%s strict=%s key=%s api=%s operations=%d/%d",
+	line := fmt.Sprintf("ready %s data=%s agent=%s strict=%s key=%s api=%s operations=%d/%d",
 		s.info.URL, kept, s.c.agent(), yes(s.c.Strict), yes(s.c.Key != ""), s.info.API, len(api.ContractStatus().Implemented), len(gen.Operations))
+	if s.frontend == nil {
+		return line
+	}
+	line += fmt.Sprintf(" frontend=%s open=%s", s.frontend.Dir(), s.info.URL)
+	if s.c.Key == "" {
+		return line + "/"
+	}
+	return line + loginPath + "?key=$SESSION_API_KEY"
 }
 
 func yes(b bool) string {

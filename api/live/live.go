@@ -46,7 +46,10 @@ type Config struct {
 	Store         store.Store // the one of Conversations
 	// Key is what session_api_key in the query must be; empty asks for none.
 	Key string
-	Log *slog.Logger
+	// LoggedIn, when set, tells of a request that needs no key, since its
+	// browser has shown it before.
+	LoggedIn func(*http.Request) bool
+	Log      *slog.Logger
 	// Engine are the options of the connections. Its Dialect is set.
 	Engine engineio.Options
 }

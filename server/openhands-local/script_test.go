@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -111,6 +113,9 @@ func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// shown are the headers that http prints beside X-… and Access-Control-….
+var shown = []string{"Allow", "Cache-Control", "Content-Type", "Location", "Set-Cookie"}
+
 func request(ts *testscript.TestScript, neg bool, args []string) {
 	q, err := http.NewRequest(args[0], ts.Getenv("URL")+args[1], nil)
 	ts.Check(err)
@@ -143,9 +148,9 @@ func request(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	out := ts.Stdout()
 	fmt.Fprintln(out, resp.StatusCode)
-	for name, values := range resp.Header {
-		if strings.HasPrefix(name, "X-") && name != "X-Request-Id" || strings.HasPrefix(name, "Access-Control-") || name == "Allow" || name == "Location" {
-			fmt.Fprintf(out, "%s: %s\n", name, strings.Join(values, ", "))
+	for _, name := range slices.Sorted(maps.Keys(resp.Header)) {
+		if strings.HasPrefix(name, "X-") && name != "X-Request-Id" || strings.HasPrefix(name, "Access-Control-") || slices.Contains(shown, name) {
+			fmt.Fprintf(out, "%s: %s\n", name, strings.Join(resp.Header[name], ", "))
 		}
 	}
 	fmt.Fprintf(out, "%s\n", body)

@@ -18,6 +18,7 @@ type serverFlags struct {
 	Strict      bool     `help:"Refuse everything that OpenHands refuses."`
 	Settings    string   `default:"placeholder" help:"What a new folder begins with: placeholder, none, or a JSON file."`
 	Workspace   string   `help:"One folder for the files of all conversations." placeholder:"DIR"`
+	Frontend    string   `help:"Serve the built OpenHands web UI of this folder." placeholder:"DIR"`
 	AllowHost   []string `help:"Accept this Host header too; *.example.com for all of a domain." placeholder:"HOST"`
 	CorsOrigin  []string `help:"Let pages of this origin read answers, and of no other (also PERMITTED_CORS_ORIGINS)." placeholder:"ORIGIN"`
 	MaxBody     int64    `default:"16777216" help:"Most bytes of a request's body."`
@@ -38,7 +39,7 @@ func (f *serverFlags) config(e *env) server.Config {
 	get := func(name string) string { v, _ := e.lookup(name); return v }
 	return server.Config{
 		Key: get("SESSION_API_KEY"), Agent: f.Agent, Strict: f.Strict, SetConversationID: get("ALLOW_SET_CONVERSATION_ID") == "1",
-		Settings: f.Settings, Workspace: f.Workspace, MaxBody: f.MaxBody, RateLimit: f.RateLimit, Seed: f.Seed,
+		Settings: f.Settings, Workspace: f.Workspace, Frontend: f.Frontend, MaxBody: f.MaxBody, RateLimit: f.RateLimit, Seed: f.Seed,
 		Access:      server.Access{Hosts: f.AllowHost, Origins: append(f.CorsOrigin, list(get("PERMITTED_CORS_ORIGINS"))...)},
 		LogRequests: f.LogRequests, Log: slog.New(f.records(e.stderr)), Version: version(),
 	}

@@ -1,0 +1,76 @@
+package server
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"net/http"
+)
+
+// loginPath takes the key once, in the query, and gives the browser a cookie
+// that counts as the key from then on: the web UI sends none.
+//
+//	GET /_local/login?key=…    303 to / with the cookie, 401 for a wrong key
+const loginPath = "/_local/login"
+
+// A login knows who has passed loginPath. The zero value asks for no key.
+type login struct {
+	access Access
+	key    string
+	cookie http.Cookie
+}
+
+// newLogin derives the cookie from the key, which it does not give away: it
+// holds as long as the key does, over restarts too. Browsers send cookies to
+// every port of a host, so each key has a name of its own.
+func newLogin(key string, access Access) *login {
+	if key == "" {
+		return &login{}
+	}
+	mac := hmac.New(sha256.New, []byte(key))
+	mac.Write([]byte("openhands-local: login"))
+	sum := mac.Sum(nil)
+	return &login{access, key, http.Cookie{
+		Name: "openhands_local_" + hex.EncodeToString(sum[:4]), Value: base64.RawURLEncoding.EncodeToString(sum[4:]),
+		Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
+	}}
+}
+
+// has tells whether a request has the cookie, and is of a page that may use
+// it. SameSite keeps other sites from sending it, but not other ports.
+func (l *login) has(r *http.Request) bool {
+	if l.key == "" || !l.access.own(r) {
+		return false
+	}
+	for _, c := range r.CookiesNamed(l.cookie.Name) {
+		if subtle.ConstantTimeCompare([]byte(c.Value), []byte(l.cookie.Value)) == 1 {
+			return true
+		}
+	}
+	return false
+}
+
+const wrongKey = "The key is wrong. Open " + loginPath + "?key= followed by the server's SESSION_API_KEY, percent-encoded."
+
+// wrap answers loginPath.
+func (l *login) wrap(next http.Handler, refused func(*http.Request, int, string)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != loginPath || r.Method != http.MethodGet && r.Method != http.MethodHead {
+			next.ServeHTTP(w, r)
+			return
+		}
+		if subtle.ConstantTimeCompare([]byte(r.URL.Query().Get("key")), []byte(l.key)) != 1 && l.key != "" {
+			refused(r, http.StatusUnauthorized, wrongKey)
+			writeMessage(w, http.StatusUnauthorized, wrongKey)
+			return
+		}
+		if l.key != "" {
+			cookie := l.cookie
+			cookie.Secure = r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
+			http.SetCookie(w, &cookie)
+		}
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+	})
+}
