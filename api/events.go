@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/labstack/echo/v4"
 
@@ -86,11 +87,8 @@ func (o *events) SearchEvents(c echo.Context, id string, q gen.SearchEventsParam
 	if err != nil {
 		return err
 	}
-	size := 0
-	for _, e := range page {
-		size += len(e.JSON) + 32
-	}
-	text := append(make([]byte, 0, size+32), `{"events":[`...)
+	buffer := pageBuffers.Get().(*[]byte)
+	text := append((*buffer)[:0], `{"events":[`...)
 	for i, e := range page {
 		if i > 0 {
 			text = append(text, ',')
@@ -99,8 +97,21 @@ func (o *events) SearchEvents(c echo.Context, id string, q gen.SearchEventsParam
 	}
 	text = append(text, `],"has_more":`...)
 	text = strconv.AppendBool(text, more)
-	return writeBytes(c, http.StatusOK, append(text, '}'))
+	text = append(text, '}')
+	err = writeBytes(c, http.StatusOK, text)
+	if *buffer = text; cap(text) <= maxPageBuffer {
+		pageBuffers.Put(buffer)
+	}
+	return err
 }
+
+// pageBuffers are for the text of a page: 100 events of a kilobyte in new
+// memory each time keep the garbage collector busier than all else that a page
+// takes.
+var pageBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxPageBuffer is the most that is kept of one page.
+const maxPageBuffer = 1 << 20
 
 // trajectoryBuffer is how much of a trajectory is held before it is sent.
 const trajectoryBuffer = 256 << 10

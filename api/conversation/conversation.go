@@ -109,6 +109,9 @@ func (s *Service) get(ctx context.Context, id string) (store.Conversation, error
 
 // Exists returns nil or ErrNotFound.
 func (s *Service) Exists(ctx context.Context, id string) error {
+	if s.isRunning(id) { // what runs is stored
+		return nil
+	}
 	_, err := s.get(ctx, id)
 	return err
 }

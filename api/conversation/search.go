@@ -18,11 +18,9 @@ type Window struct {
 }
 
 // Search returns the events of a window that match a filter, and whether
-// there are more. It reads little further than the event after the last.
+// there are more. It reads little further than the event after the last. An
+// unknown conversation is ErrNotFound.
 func (s *Service) Search(ctx context.Context, id string, w Window, f event.Filter) (page []store.Event, more bool, err error) {
-	if err := s.Exists(ctx, id); err != nil {
-		return nil, false, err
-	}
 	r := store.Range{From: w.Start, To: w.End, Reverse: w.Reverse}
 	matches := f.Matcher()
 	for size := w.Limit + 1; ; size = min(2*size, store.PageEvents) {
@@ -50,13 +48,10 @@ func (s *Service) Search(ctx context.Context, id string, w Window, f event.Filte
 	}
 }
 
-// Trajectory yields all events that are not hidden.
+// Trajectory yields all events that are not hidden; of an unknown
+// conversation ErrNotFound.
 func (s *Service) Trajectory(ctx context.Context, id string) iter.Seq2[store.Event, error] {
 	return func(yield func(store.Event, error) bool) {
-		if err := s.Exists(ctx, id); err != nil {
-			yield(store.Event{}, err)
-			return
-		}
 		for e, err := range store.Scan(ctx, s.c.Store, id, store.All) {
 			if err == nil && event.Flags(e.Flags)&event.IsHidden != 0 {
 				continue
