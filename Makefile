@@ -38,8 +38,8 @@ fuzz: ## each fuzz target for FUZZTIME
 cover: ## line coverage of all packages by all tests
 	$(GO) test -coverpkg=./... -coverprofile=.cover.out ./... && $(GO) tool cover -func=.cover.out | tail -1
 
-bench: ## ratios against ceilings measured in the same run; 100 rounds of kill -9
-	$(GO) test -run '^$$' -bench . -benchtime=2s ./...
+bench: ## ratios against ceilings measured in the same run, for benchstat, and a table; 100 rounds of kill -9
+	$(GO) test -run '^$$' -bench . -benchtime=2s ./... | $(GO) run ./server/benchtable
 	OPENHANDS_LOCAL_CRASH_ROUNDS=100 $(GO) test -count=1 -run TestCrash -v ./server
 
 interop: ## real clients and other people's test suites

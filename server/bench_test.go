@@ -2,20 +2,18 @@ package server_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -70,18 +68,22 @@ func postRequest(conversation string) []byte {
 	return fmt.Appendf(nil, "POST /api/conversations/%s/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", conversation, len(benchBody), benchBody)
 }
 
-// spread sends n requests over the connections and returns the time it took.
-func spread(b *testing.B, clients []*client, n int, request func(connection int) []byte) time.Duration {
+// spread sends n requests over the connections, those of the list in turns,
+// and returns the time it took.
+func spread(b *testing.B, clients []*client, n int, requests ...[]byte) time.Duration {
 	var (
 		next atomic.Int64
 		wg   sync.WaitGroup
 	)
 	start := time.Now()
-	for i, c := range clients {
+	for _, c := range clients {
 		wg.Go(func() {
-			text := request(i)
-			for next.Add(1) <= int64(n) {
-				if err := c.do(text); err != nil {
+			for {
+				i := next.Add(1)
+				if i > int64(n) {
+					return
+				}
+				if err := c.do(requests[int(i)%len(requests)]); err != nil {
 					b.Error(err)
 					return
 				}
@@ -111,8 +113,9 @@ func startServer(b *testing.B, data string) string {
 	return strings.TrimPrefix(s.Info().URL, "http://")
 }
 
-// startNoop runs the ceiling.
-func startNoop(b *testing.B) string {
+// startCeiling serves one answer from memory, whatever is asked: what no
+// server can be faster than.
+func startCeiling(b *testing.B, answer []byte) string {
 	b.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -121,7 +124,8 @@ func startNoop(b *testing.B) string {
 	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write([]byte(`{"success":true}`))
+		w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
+		_, _ = w.Write(answer)
 	})}
 	go func() { _ = s.Serve(l) }()
 	b.Cleanup(func() { s.Close() })
@@ -149,22 +153,24 @@ func inTurns(b *testing.B, ours, ceiling func(n int) time.Duration, metric strin
 	b.ReportMetric(0, "ns/op")
 }
 
+// BenchmarkAddEvent compares with a handler that stores nothing.
 func BenchmarkAddEvent(b *testing.B) {
 	for _, connections := range []int{1, 16, 64, 256} {
-		for _, conversations := range []int{1, 64} {
+		for _, conversations := range []int{1, 1000} {
 			b.Run(fmt.Sprintf("connections=%d/conversations=%d", connections, conversations), func(b *testing.B) {
-				if conversations > connections {
-					b.Skip("fewer connections than conversations")
-				}
-				addr, noop := startServer(b, b.TempDir()), startNoop(b)
+				addr, noop := startServer(b, b.TempDir()), startCeiling(b, []byte(`{"success":true}`))
 				mine, theirs := make([]*client, connections), make([]*client, connections)
 				for i := range connections {
 					mine[i], theirs[i] = dial(b, addr), dial(b, noop)
 				}
-				request := func(i int) []byte { return postRequest(fmt.Sprintf("c%d", i%conversations)) }
+				requests := make([][]byte, conversations)
+				for i := range requests {
+					requests[i] = postRequest(fmt.Sprintf("c%d", i))
+				}
+				spread(b, mine, conversations, requests...) // they exist from now on
 				inTurns(b,
-					func(n int) time.Duration { return spread(b, mine, n, request) },
-					func(n int) time.Duration { return spread(b, theirs, n, request) }, "x-noop")
+					func(n int) time.Duration { return spread(b, mine, n, requests...) },
+					func(n int) time.Duration { return spread(b, theirs, n, requests...) }, "x-noop")
 			})
 		}
 	}
@@ -217,40 +223,8 @@ func BenchmarkAddEventLatency(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-func median(d []time.Duration) time.Duration {
-	slices.Sort(d)
-	return d[len(d)/2]
-}
-
-// BenchmarkSearch compares a page of 100 from a long conversation with the
-// same page from one of 1,000 events.
-func BenchmarkSearch(b *testing.B) {
-	const long = 1_000_000
-	data := b.TempDir()
-	fill(b, data, map[string]int{"short": 1000, "long": long})
-	addr := startServer(b, data)
-	c := dial(b, addr)
-	get := func(conversation, query string) []byte {
-		return []byte("GET /api/conversations/" + conversation + "/events?limit=100&" + query + " HTTP/1.1\r\nHost: localhost\r\n\r\n")
-	}
-	for name, queries := range map[string][2]string{
-		"first":   {"start_id=0", "start_id=0"},
-		"last":    {"reverse=true", "reverse=true"},
-		"middle":  {"start_id=500", fmt.Sprintf("start_id=%d", long/2)},
-		"reverse": {"reverse=true&end_id=500", fmt.Sprintf("reverse=true&end_id=%d", long/2)},
-	} {
-		b.Run(name, func(b *testing.B) {
-			run := func(request []byte) func(int) time.Duration {
-				return func(n int) time.Duration {
-					return spread(b, []*client{c}, n, func(int) []byte { return request })
-				}
-			}
-			inTurns(b, run(get("long", queries[1])), run(get("short", queries[0])), "x-short")
-		})
-	}
-}
-
-// fill writes conversations of so many events into a data folder.
+// fill writes conversations of so many events into a data folder: user's
+// messages of 1 KB, and one in ten an agent's.
 func fill(b *testing.B, data string, conversations map[string]int) {
 	b.Helper()
 	s, err := boltstore.Open(filepath.Join(data, "events.db"), boltstore.Options{})
@@ -260,6 +234,7 @@ func fill(b *testing.B, data string, conversations map[string]int) {
 	defer s.Close()
 	const batch = 10_000
 	text := []byte(`{"timestamp":"2025-01-01T00:00:00.000001","source":"user","message":"` + strings.Repeat("x", 400) + `","action":"message","args":{"content":"` + strings.Repeat("x", 400) + `","file_urls":null,"image_urls":null,"wait_for_response":false}}`)
+	answer := bytes.Replace(text, []byte(`"source":"user"`), []byte(`"source":"agent"`), 1)
 	for id, n := range conversations {
 		if _, err := s.Create(b.Context(), store.Conversation{ID: id, CreatedAt: time.Now(), UpdatedAt: time.Now()}); err != nil {
 			b.Fatal(err)
@@ -268,83 +243,14 @@ func fill(b *testing.B, data string, conversations map[string]int) {
 			events := make([]store.Event, min(batch, n-from))
 			for i := range events {
 				events[i] = store.Event{ID: int64(from + i), JSON: text}
+				if i%10 == 0 {
+					events[i].JSON = answer
+				}
 			}
 			if err := s.Restore(b.Context(), id, events); err != nil {
 				b.Fatal(err)
 			}
 		}
-	}
-}
-
-// BenchmarkStart measures from exec to the ready file, and memory when idle.
-func BenchmarkStart(b *testing.B) {
-	if _, err := program(); err != nil {
-		b.Fatal(err)
-	}
-	var url string
-	start := func(b *testing.B, data string) (time.Duration, *exec.Cmd) {
-		file, _ := program()
-		ready := filepath.Join(b.TempDir(), "ready.json")
-		cmd := exec.Command(file, "--addr=localhost:0", "--data", data, "--ready-file", ready)
-		t := time.Now()
-		if err := cmd.Start(); err != nil {
-			b.Fatal(err)
-		}
-		for time.Since(t) < time.Minute {
-			if text, err := os.ReadFile(ready); err == nil {
-				took := time.Since(t)
-				var info server.Info
-				if err := json.Unmarshal(text, &info); err != nil {
-					b.Fatal(err)
-				}
-				url = info.URL
-				return took, cmd
-			}
-			time.Sleep(200 * time.Microsecond)
-		}
-		b.Fatal("no server after a minute")
-		return 0, nil
-	}
-	measure := func(b *testing.B, data func() string, end os.Signal) {
-		var took []time.Duration
-		var rss, anon []int
-		for range b.N {
-			d, cmd := start(b, data())
-			took = append(took, d)
-			time.Sleep(300 * time.Millisecond) // it has loaded the contract by then
-			r, a := memory(b, cmd.Process.Pid)
-			rss, anon = append(rss, r), append(anon, a)
-			// Something written: after a kill the free pages must be looked for.
-			if _, err := post(b.Context(), url, "c", "x"); err != nil {
-				b.Fatal(err)
-			}
-			_ = cmd.Process.Signal(end)
-			_ = cmd.Wait()
-		}
-		slices.Sort(rss)
-		slices.Sort(anon)
-		b.ReportMetric(float64(median(took).Microseconds())/1000, "ready-ms")
-		b.ReportMetric(float64(rss[len(rss)/2])/1024, "rss-MB")
-		b.ReportMetric(float64(anon[len(anon)/2])/1024, "anon-MB")
-		b.ReportMetric(0, "ns/op")
-	}
-	b.Run("empty", func(b *testing.B) {
-		measure(b, b.TempDir, syscall.SIGTERM)
-	})
-	b.Run("1GB", func(b *testing.B) {
-		data := b.TempDir()
-		fill(b, data, map[string]int{"long": 950_000})
-		if info, err := os.Stat(filepath.Join(data, "events.db")); err == nil {
-			b.Logf("events.db: %d MB", info.Size()>>20)
-		}
-		b.Run("stopped", func(b *testing.B) { measure(b, func() string { return data }, syscall.SIGTERM) })
-		b.Run("killed", func(b *testing.B) {
-			measure(b, func() string { return data }, syscall.SIGKILL)
-		})
-	})
-	file, _ := program()
-	if info, err := os.Stat(file); err == nil {
-		b.Logf("binary: %.1f MB", float64(info.Size())/(1<<20))
 	}
 }
 

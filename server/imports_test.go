@@ -43,6 +43,7 @@ var imports = map[string][]string{
 	"server":                 {"api", "api/contract", "api/conversation", "api/live", "api/live/engineio", "api/settings", "api/workspace", "gen", "server/agent", "server/ui", "store", "store/boltstore", "store/memstore", "github.com/google/uuid"},
 	"server/ui":              nil,
 	"server/servertest":      {"server"},
+	"server/benchtable":      nil,
 	"server/openhands-local": {"api", "api/conform", "gen", "server", "github.com/alecthomas/kong"},
 }
 
