@@ -4,7 +4,7 @@ GO      ?= go
 PROGRAM := ./server/openhands-local
 FUZZTIME ?= 20s
 
-.PHONY: build run test generate check fuzz cover bench interop
+.PHONY: build run test generate check fuzz cover bench faults interop
 
 build: ## the program, into .bin/
 	$(GO) build -trimpath -ldflags='-s -w' -o .bin/openhands-local $(PROGRAM)
@@ -38,9 +38,12 @@ fuzz: ## each fuzz target for FUZZTIME
 cover: ## line coverage of all packages by all tests
 	$(GO) test -coverpkg=./... -coverprofile=.cover.out ./... && $(GO) tool cover -func=.cover.out | tail -1
 
-bench: ## ratios against ceilings measured in the same run, for benchstat, and a table; 100 rounds of kill -9
+bench: ## ratios against ceilings measured in the same run, for benchstat, and a table
 	$(GO) test -run '^$$' -bench . -benchtime=2s ./... | $(GO) run ./server/benchtable
-	OPENHANDS_LOCAL_CRASH_ROUNDS=100 $(GO) test -count=1 -run TestCrash -v ./server
+
+faults: ## kill -9, power cuts, full disks, bombs and the like, in their long form: a table
+	@OPENHANDS_LOCAL_FAULTS=long $(GO) test -count=1 -timeout 15m -v -run '^TestFault' ./... >.faults.out 2>&1; status=$$?; \
+	awk -f .ci/faults.awk .faults.out; exit $$status
 
 interop: ## real clients and other people's test suites
 	bash .ci/interop/run

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/openhands-local/openhands-local/store/storetest"
 )
 
 // program builds openhands-local once for the tests that need it as a process
@@ -75,14 +77,11 @@ func startProcess(t *testing.T, args ...string) *process {
 	return nil
 }
 
-// TestCrash kills the program with SIGKILL while events are posted, starts it
+// TestFaultKill kills the program with SIGKILL while events are posted, starts it
 // again and reads back: nothing acknowledged is lost, doubled or cut, and ids
-// are consecutive. OPENHANDS_LOCAL_CRASH_ROUNDS says how often; 10 without it.
-func TestCrash(t *testing.T) {
-	rounds := 10
-	if n, err := strconv.Atoi(os.Getenv("OPENHANDS_LOCAL_CRASH_ROUNDS")); err == nil {
-		rounds = n
-	}
+// are consecutive.
+func TestFaultKill(t *testing.T) {
+	rounds := storetest.Rounds(t, 10, 100)
 	const (
 		conversations = 4
 		posters       = 8

@@ -136,6 +136,9 @@ func TestOpen(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 && runtime.GOOS != "windows" {
 		t.Errorf("Stat = %v, %v, want mode 0600", info, err)
 	}
+	if entries, err := os.ReadDir(filepath.Dir(path)); len(entries) != 1 || err != nil {
+		t.Errorf("the folder has %v, %v, want the file alone", entries, err)
+	}
 	add(t, s, "c", "a")
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -168,7 +171,7 @@ func TestOpenEmpty(t *testing.T) {
 	}
 }
 
-func TestOpenRefused(t *testing.T) {
+func TestFaultFileRefused(t *testing.T) {
 	setSchema := func(v []byte) func(db *bolt.DB) error {
 		return func(db *bolt.DB) error {
 			return db.Update(func(tx *bolt.Tx) error { return tx.Bucket(metaBucket).Put(schemaKey, v) })
@@ -198,10 +201,10 @@ func TestOpenRefused(t *testing.T) {
 		}, "invalid freelist page", store.ErrCorrupt},
 	} {
 		for _, clean := range []bool{true, false} {
+			if test.name == "damaged list of free pages" && !clean {
+				continue // has none
+			}
 			t.Run(fmt.Sprintf("%s/clean=%v", test.name, clean), func(t *testing.T) {
-				if test.name == "damaged list of free pages" && !clean {
-					t.Skip("has none")
-				}
 				path := newPath(t)
 				s, err := Open(path, Options{})
 				if err != nil {
@@ -264,8 +267,8 @@ func damagePages(path string, choose func(page []byte) bool) {
 	}
 }
 
-// TestDamagedPages reads and writes where bbolt finds a damaged page.
-func TestDamagedPages(t *testing.T) {
+// TestFaultDamagedPages reads and writes where bbolt finds a damaged page.
+func TestFaultDamagedPages(t *testing.T) {
 	path := newPath(t)
 	s, err := Open(path, Options{})
 	if err != nil {
@@ -302,8 +305,8 @@ func TestDamagedPages(t *testing.T) {
 	}
 }
 
-// TestFlippedBit flips a bit of records in the file.
-func TestFlippedBit(t *testing.T) {
+// TestFaultFlippedBit flips a bit of records in the file.
+func TestFaultFlippedBit(t *testing.T) {
 	path := newPath(t)
 	s := openStore(t, path)
 	add(t, s, "c", "first", "second", "third")
@@ -394,7 +397,7 @@ func TestFlippedBit(t *testing.T) {
 	}
 }
 
-func TestInUse(t *testing.T) {
+func TestFaultSecondProcess(t *testing.T) {
 	path := newPath(t)
 	s := openStore(t, path)
 	out, err := child(t, "open", path).Output()
@@ -620,11 +623,11 @@ func removeAlone(t *testing.T, path, id string, want count) {
 	})
 }
 
-// TestCrash kills a process that appends and deletes, and wants what it was
+// TestFaultKill kills a process that appends and deletes, and wants what it was
 // told of to be there.
-func TestCrash(t *testing.T) {
+func TestFaultKill(t *testing.T) {
 	path := newPath(t)
-	for range 4 {
+	for range storetest.Rounds(t, 4, 40) {
 		cmd := child(t, "append", path)
 		out, err := cmd.StdoutPipe()
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -30,6 +31,9 @@ func openFile(path string) (db *bolt.DB, found fileState, err error) {
 		}
 	}()
 	defer recoverDamage(&err)
+	if _, missing := os.Lstat(path); errors.Is(missing, fs.ErrNotExist) {
+		makeFile(path)
+	}
 	db, err = bolt.Open(path, 0o600, &bolt.Options{
 		Timeout:         lockTimeout,
 		NoFreelistSync:  true,
@@ -50,6 +54,24 @@ func openFile(path string) (db *bolt.DB, found fileState, err error) {
 		err = errors.New("is in use by another process")
 	}
 	return db, found, err
+}
+
+// makeFile makes an empty database at path, whole or not at all: one that bbolt
+// had begun to make when the power went, it would never open again. Where that
+// cannot be done (a file system without links) bbolt makes the file itself.
+func makeFile(path string) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return
+	}
+	defer os.Remove(f.Name())
+	if f.Close() != nil {
+		return
+	}
+	db, err := bolt.Open(f.Name(), 0o600, nil)
+	if err == nil && db.Close() == nil {
+		_ = os.Link(f.Name(), path) // not renamed: another process may have made one meanwhile
+	}
 }
 
 // inspect reads what bbolt's meta pages say of the file, and refuses one that

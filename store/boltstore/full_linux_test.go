@@ -13,9 +13,9 @@ import (
 	"github.com/openhands-local/openhands-local/store"
 )
 
-// TestFull limits the size of the file, below and above what it has already,
+// TestFaultFull limits the size of the file, below and above what it has already,
 // so that writing and growing it are refused.
-func TestFull(t *testing.T) {
+func TestFaultFull(t *testing.T) {
 	var before syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
 		t.Fatal(err)
@@ -72,9 +72,9 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// TestFailedCommit takes the right to write from bbolt's file, and wants no
+// TestFaultFailedCommit takes the right to write from bbolt's file, and wants no
 // write any more, also when there is the right again.
-func TestFailedCommit(t *testing.T) {
+func TestFaultFailedCommit(t *testing.T) {
 	path := newPath(t)
 	s := openStore(t, path)
 	add(t, s, "c", "a")
