@@ -167,9 +167,11 @@ func (o *conversations) SearchConversations(c echo.Context, q gen.SearchConversa
 	end := saturatingAdd(start, limit)
 	from, to := sliceIndex(start, total), sliceIndex(end, total)
 	page, _, err := o.Conversations.List(ctx, from, max(to-from, 0))
-	if err != nil {
+	damaged := new(store.DamagedConversations)
+	if err != nil && !errors.As(err, &damaged) {
 		return err
 	}
+	tellDamaged(o.deps, c, "conversations", damagedHeader, damaged.IDs)
 	answer := struct {
 		Results    []conversationInfo `json:"results"`
 		NextPageID *string            `json:"next_page_id"`

@@ -65,6 +65,7 @@ var refusals = []struct {
 	{conversation.ErrNoLLMKey, refusal{http.StatusBadRequest, coded{"error", "Error authenticating with the LLM provider. Please check your API key", "STATUS$ERROR_LLM_AUTHENTICATION"}}},
 	{conversation.ErrStopped, refusal{http.StatusConflict, detail{"The conversation is stopped. Start it with POST /api/conversations/{conversation_id}/start."}}},
 	{store.ErrFull, *ours(http.StatusInsufficientStorage, "No space is left on the disk for the data folder. Nothing was stored. Reading goes on; writing will once there is room.")},
+	{store.ErrCorrupt, *ours(http.StatusInternalServerError, "What was asked for is damaged on the disk and cannot be read. `openhands-local check` tells what else is; a backup has it whole.")},
 }
 
 // answerTo returns the refusal that an error means, nil for one that nobody
@@ -80,6 +81,7 @@ func answerTo(c echo.Context, err error) *refusal {
 		decoding *contract.Refusal
 		badRule  *settings.Invalid
 		unable   *settings.Refusal
+		damaged  *store.DamagedEvent
 	)
 	switch {
 	case errors.As(err, &fixed):
@@ -98,6 +100,8 @@ func answerTo(c echo.Context, err error) *refusal {
 		return ours(http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is larger than %d bytes. Start openhands-local with a larger --max-body to allow it.", tooLarge.Limit))
 	case errors.As(err, &router):
 		return routerRefusal(c, router)
+	case errors.As(err, &damaged):
+		return ours(http.StatusInternalServerError, fmt.Sprintf("Event %d is damaged on the disk and cannot be read. Those before and after it can.", damaged.ID))
 	case errors.Is(err, store.ErrNotFound) && errors.As(err, &inStore):
 		return &refusal{http.StatusNotFound, detail{fmt.Sprintf("Conversation %s not found", inStore.ID)}}
 	case errors.Is(err, store.ErrKeyReused):
@@ -205,6 +209,7 @@ func (d *deps) logRefusal(c echo.Context, answer *refusal, err error) {
 	level := slog.LevelWarn
 	if answer.status >= 500 {
 		level = slog.LevelError
+		attrs = append(attrs, slog.Any("error", err))
 	}
 	d.Log.LogAttrs(r.Context(), level, "refused", attrs...)
 }

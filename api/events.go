@@ -2,6 +2,8 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/event"
 	"github.com/openhands-local/openhands-local/gen"
+	"github.com/openhands-local/openhands-local/store"
 )
 
 // events has the operations on the events of a conversation.
@@ -23,6 +26,10 @@ const (
 	eventIDHeader     = "X-Event-Id"
 	lenientHeader     = "X-Local-Lenient"
 )
+
+// damagedHeader lists the ids of what an answer had to leave out, since it is
+// damaged on the disk. A trajectory that is long has it as a trailer.
+const damagedHeader = "X-Local-Damaged"
 
 // Limits of one page of events.
 const (
@@ -57,6 +64,26 @@ func (d *deps) lenient(c echo.Context, operation, why string) {
 	d.Log.Warn("more lenient than OpenHands", "request", h.Get(echo.HeaderXRequestID), "operation", operation, "path", c.Request().URL.Path, "why", why)
 }
 
+// tellDamaged says, in the answer and in one record, which events or
+// conversations are left out since they are damaged; nothing for none.
+func tellDamaged[ID any](d *deps, c echo.Context, what, header string, ids []ID) {
+	if len(ids) == 0 {
+		return
+	}
+	const most = 20
+	list := make([]string, 0, most)
+	for _, id := range ids[:min(len(ids), most)] {
+		list = append(list, fmt.Sprint(id))
+	}
+	if len(ids) > most {
+		list = append(list, fmt.Sprintf("and %d more", len(ids)-most))
+	}
+	h := c.Response().Header()
+	h.Set(header, strings.Join(list, ", "))
+	d.Log.Error("stored data is damaged: left out of the answer", "request", h.Get(echo.HeaderXRequestID),
+		"path", c.Request().URL.Path, what, strings.Join(list, ", "))
+}
+
 // headerSafe keeps a text to what a header can carry.
 func headerSafe(text string) string {
 	return strings.Map(func(r rune) rune {
@@ -83,20 +110,21 @@ func (o *events) SearchEvents(c echo.Context, id string, q gen.SearchEventsParam
 			return err
 		}
 	}
-	page, more, err := o.Conversations.Search(c.Request().Context(), id, w, f)
+	page, err := o.Conversations.Search(c.Request().Context(), id, w, f)
 	if err != nil {
 		return err
 	}
+	tellDamaged(o.deps, c, "events", damagedHeader, page.Damaged)
 	buffer := pageBuffers.Get().(*[]byte)
 	text := append((*buffer)[:0], `{"events":[`...)
-	for i, e := range page {
+	for i, e := range page.Events {
 		if i > 0 {
 			text = append(text, ',')
 		}
 		text = event.AppendServed(text, e.ID, e.JSON, event.Flags(e.Flags))
 	}
 	text = append(text, `],"has_more":`...)
-	text = strconv.AppendBool(text, more)
+	text = strconv.AppendBool(text, page.More)
 	text = append(text, '}')
 	err = writeBytes(c, http.StatusOK, text)
 	if *buffer = text; cap(text) <= maxPageBuffer {
@@ -117,12 +145,19 @@ const maxPageBuffer = 1 << 20
 const trajectoryBuffer = 256 << 10
 
 // GetTrajectory answers all events that are not hidden, in their trajectory
-// form. A short one is sent whole, with its length; a long one as it is read.
+// form, but damaged ones. A short one is sent whole, with its length; a long
+// one as it is read.
 func (o *events) GetTrajectory(c echo.Context, id string) error {
 	w := c.Response()
 	text := append(make([]byte, 0, 4<<10), `{"trajectory":[`...)
 	first := true
+	var left []int64
 	for e, err := range o.Conversations.Trajectory(c.Request().Context(), id) {
+		var damaged *store.DamagedEvent
+		if errors.As(err, &damaged) {
+			left = append(left, damaged.ID)
+			continue
+		}
 		if err != nil {
 			if w.Committed {
 				panic(http.ErrAbortHandler) // a cut answer must not look whole
@@ -146,8 +181,10 @@ func (o *events) GetTrajectory(c echo.Context, id string) error {
 	}
 	text = append(text, "]}"...)
 	if w.Committed {
+		tellDamaged(o.deps, c, "events", http.TrailerPrefix+damagedHeader, left)
 		_, err := w.Write(text)
 		return err
 	}
+	tellDamaged(o.deps, c, "events", damagedHeader, left)
 	return writeBytes(c, http.StatusOK, text)
 }

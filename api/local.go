@@ -3,6 +3,7 @@ package api
 import (
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -84,6 +85,10 @@ func (d *deps) stream(c echo.Context) error {
 	go func() {
 		defer close(events)
 		for e, err := range store.Follow(ctx, d.Store, id, after) {
+			if damaged := new(store.DamagedEvent); errors.As(err, &damaged) {
+				d.Log.Error("stored data is damaged: left out of the stream", "path", r.URL.Path, "event", damaged.ID)
+				continue
+			}
 			n := next{err: err}
 			if err == nil {
 				n.text = fmt.Appendf(nil, "id: %d\ndata: ", e.ID)

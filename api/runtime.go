@@ -46,14 +46,14 @@ func (o *runtime) AddExperimentConfigForConversation(c echo.Context, _ string) e
 // GetPrompt proposes a text to remember an event by. Upstream asks the model.
 func (o *runtime) GetPrompt(c echo.Context, id string, q gen.GetPromptParams) error {
 	n := int64(q.EventID)
-	page, _, err := o.Conversations.Search(c.Request().Context(), id, conversation.Window{Start: n, End: n, Limit: 1}, event.Filter{})
+	page, err := o.Conversations.Search(c.Request().Context(), id, conversation.Window{Start: n, End: n, Limit: 1}, event.Filter{})
 	if err != nil {
 		return err
 	}
 	text := "Remember this conversation."
-	if len(page) > 0 {
+	if len(page.Events) > 0 {
 		var e struct{ Message any }
-		if err := json.Unmarshal(page[0].JSON, &e); err != nil {
+		if err := json.Unmarshal(page.Events[0].JSON, &e); err != nil {
 			return err
 		}
 		if m, ok := e.Message.(string); ok && m != "" {

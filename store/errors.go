@@ -1,6 +1,10 @@
 package store
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
 
 // What an [Error] carries.
 var (
@@ -27,3 +31,23 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// A DamagedEvent is the [ErrCorrupt] of one event: those before and after it can
+// be read.
+type DamagedEvent struct{ ID int64 }
+
+func (e *DamagedEvent) Error() string { return fmt.Sprintf("event %d: %v", e.ID, ErrCorrupt) }
+
+// Unwrap makes the error an ErrCorrupt.
+func (e *DamagedEvent) Unwrap() error { return ErrCorrupt }
+
+// DamagedConversations is the [ErrCorrupt] of some conversations: the others can
+// be read.
+type DamagedConversations struct{ IDs []string }
+
+func (e *DamagedConversations) Error() string {
+	return fmt.Sprintf("conversations %s: %v", strings.Join(e.IDs, ", "), ErrCorrupt)
+}
+
+// Unwrap makes the error an ErrCorrupt.
+func (e *DamagedConversations) Unwrap() error { return ErrCorrupt }

@@ -2,13 +2,15 @@ package store
 
 import (
 	"context"
+	"errors"
 	"iter"
 )
 
 // Scan yields the events of a range one by one, read a page at a time. It
 // holds no more than a page in memory and nothing open in the store between
 // pages. An error is yielded last: ErrNotFound too when the conversation is
-// deleted on the way, also when another was born under its id.
+// deleted on the way, also when another was born under its id. Only after a
+// [DamagedEvent] the scan goes on, with the events after it, if the loop does.
 func Scan(ctx context.Context, s Store, conversation string, r Range) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		c, err := s.Conversation(ctx, conversation)
@@ -23,14 +25,10 @@ func Scan(ctx context.Context, s Store, conversation string, r Range) iter.Seq2[
 					return
 				}
 			}
-			if err != nil {
-				yield(Event{}, err)
+			last, more := lastOf(page, err, func(err error) bool { return yield(Event{}, err) })
+			if !more {
 				return
 			}
-			if len(page) == 0 {
-				return
-			}
-			last := page[len(page)-1].ID
 			if r.Reverse {
 				r.To = last - 1
 			} else {
@@ -44,7 +42,8 @@ func Scan(ctx context.Context, s Store, conversation string, r Range) iter.Seq2[
 // are stored, then each new one as it is stored, in order and without a gap.
 // It ends with the context's error, with ErrClosed once the store is closed,
 // or with ErrNotFound once the conversation that it began on is gone, also
-// when another was born under its id.
+// when another was born under its id. After a [DamagedEvent] it goes on, if the
+// loop does.
 func Follow(ctx context.Context, s Store, conversation string, after int64) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		changed, stop := s.Watch(conversation)
@@ -61,13 +60,13 @@ func Follow(ctx context.Context, s Store, conversation string, after int64) iter
 				if !yield(e, nil) {
 					return
 				}
-				r.From = e.ID + 1
 			}
-			if err != nil {
-				yield(Event{}, err)
-				return
-			}
-			if len(page) > 0 {
+			if len(page) > 0 || err != nil {
+				last, more := lastOf(page, err, func(err error) bool { return yield(Event{}, err) })
+				if !more {
+					return
+				}
+				r.From = last + 1
 				continue
 			}
 			select {
@@ -78,6 +77,22 @@ func Follow(ctx context.Context, s Store, conversation string, after int64) iter
 			}
 		}
 	}
+}
+
+// lastOf returns the id after which reading goes on once a page has been
+// yielded and its error told; more is false when that was all.
+func lastOf(page []Event, err error, tell func(error) bool) (last int64, more bool) {
+	var damaged *DamagedEvent
+	switch {
+	case errors.As(err, &damaged):
+		return damaged.ID, tell(err)
+	case err != nil:
+		tell(err)
+		return 0, false
+	case len(page) == 0:
+		return 0, false
+	}
+	return page[len(page)-1].ID, true
 }
 
 // eventsOf reads a page of the conversation c, and of no other of its id.

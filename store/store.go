@@ -108,7 +108,8 @@ type Store interface {
 	// (the later Birth first among equals), after leaving out the first offset
 	// of them, and how many there are in all. An offset below 0 counts as 0, a
 	// limit below 0 too. Its work is bounded by what is stored, whatever the
-	// numbers.
+	// numbers. Conversations of the page that do not read back as they were
+	// written are left out, and named by a [DamagedConversations].
 	Conversations(ctx context.Context, offset, limit int) (page []Conversation, total int, err error)
 
 	// Update changes one conversation atomically: change is called with what
@@ -118,7 +119,8 @@ type Store interface {
 	Update(ctx context.Context, id string, change func(*Conversation) error) (Conversation, error)
 
 	// Delete removes a conversation, its events and its keys, or is
-	// ErrNotFound. Readers see all of it or nothing.
+	// ErrNotFound. Readers see all of it or nothing. One that is damaged can be
+	// deleted.
 	Delete(ctx context.Context, id string) error
 
 	// Append stores an event and returns its id: the conversation's highest
@@ -144,7 +146,8 @@ type Store interface {
 	// about PageBytes, but at least one if there is any and limit is above 0. A
 	// shorter page than asked for does not mean that it was the last.
 	// An unknown conversation is ErrNotFound. A stored event that does not
-	// read back as it was written is ErrCorrupt, with the events before it.
+	// read back as it was written is a [DamagedEvent], with the events before
+	// it.
 	Events(ctx context.Context, conversation string, r Range, limit int) ([]Event, error)
 
 	// Watch returns a channel on which a value arrives after each change of

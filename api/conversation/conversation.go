@@ -150,11 +150,12 @@ func (s *Service) info(ctx context.Context, c store.Conversation) (Info, error) 
 }
 
 // List returns up to limit conversations, newest first, after offset others,
-// and how many there are in all.
+// and how many there are in all. As the store does, it leaves damaged ones out
+// and names them by a [store.DamagedConversations].
 func (s *Service) List(ctx context.Context, offset, limit int) ([]Info, int, error) {
-	page, total, err := s.c.Store.Conversations(ctx, offset, limit)
-	if err != nil {
-		return nil, 0, err
+	page, total, damage := s.c.Store.Conversations(ctx, offset, limit)
+	if damaged := new(store.DamagedConversations); damage != nil && !errors.As(damage, &damaged) {
+		return nil, 0, damage
 	}
 	infos := make([]Info, 0, len(page))
 	for _, c := range page {
@@ -167,17 +168,17 @@ func (s *Service) List(ctx context.Context, offset, limit int) ([]Info, int, err
 		}
 		infos = append(infos, i)
 	}
-	return infos, total, nil
+	return infos, total, damage
 }
 
-// Latest is the latest time that a store tells of, the zero time when it is
-// empty.
+// Latest is the latest time that a store tells of, as far as it can be read; the
+// zero time when it is empty.
 func Latest(ctx context.Context, st store.Store) (time.Time, error) {
 	var latest time.Time
 	s := New(Config{Store: st, Now: time.Now})
 	for offset := 0; ; {
 		page, total, err := s.List(ctx, offset, store.PageEvents)
-		if err != nil {
+		if damaged := new(store.DamagedConversations); err != nil && !errors.As(err, &damaged) {
 			return latest, err
 		}
 		for _, i := range page {

@@ -1,7 +1,9 @@
 package conversation
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"iter"
 
 	"github.com/openhands-local/openhands-local/api/event"
@@ -17,30 +19,59 @@ type Window struct {
 	Limit      int
 }
 
-// Search returns the events of a window that match a filter, and whether
-// there are more. It reads little further than the event after the last. An
-// unknown conversation is ErrNotFound.
-func (s *Service) Search(ctx context.Context, id string, w Window, f event.Filter) (page []store.Event, more bool, err error) {
+// A Page is what [Service.Search] finds.
+type Page struct {
+	Events []store.Event
+	More   bool // events match beyond the last
+	// Damaged are the ids of stored events that cannot be read. Nobody can say
+	// whether they match: each takes the place of one that does.
+	Damaged []int64
+}
+
+// Search returns the events of a window that match a filter. It reads little
+// further than the event after the last. An unknown conversation is
+// ErrNotFound. When all it finds is damaged, it is an error: [store.ErrCorrupt].
+func (s *Service) Search(ctx context.Context, id string, w Window, f event.Filter) (page Page, err error) {
 	r := store.Range{From: w.Start, To: w.End, Reverse: w.Reverse}
 	matches := f.Matcher()
+	full := func() bool { return len(page.Events)+len(page.Damaged) == w.Limit }
+	var damage error
+	found := func(more bool) (Page, error) {
+		page.More = more
+		if len(page.Events) > 0 {
+			return page, nil
+		}
+		return page, damage
+	}
 	for size := w.Limit + 1; ; size = min(2*size, store.PageEvents) {
 		read, err := s.c.Store.Events(ctx, id, r, size)
-		if err != nil {
-			return nil, false, err
+		var damaged *store.DamagedEvent
+		if err != nil && !errors.As(err, &damaged) {
+			return Page{}, err
 		}
 		for _, e := range read {
 			if !matches(e.ID, e.JSON, event.Flags(e.Flags)) {
 				continue
 			}
-			if len(page) == w.Limit {
-				return page, true, nil
+			if full() {
+				return found(true)
 			}
-			page = append(page, e)
+			page.Events = append(page.Events, e)
 		}
-		if len(read) == 0 {
-			return page, false, nil
+		var last int64
+		switch {
+		case damaged != nil && full():
+			return found(true)
+		case damaged != nil:
+			page.Damaged = append(page.Damaged, damaged.ID)
+			damage = cmp.Or(damage, err)
+			last = damaged.ID
+		case len(read) == 0:
+			return found(false)
+		default:
+			last = read[len(read)-1].ID
 		}
-		if last := read[len(read)-1].ID; r.Reverse {
+		if r.Reverse {
 			r.To = last - 1
 		} else {
 			r.From = last + 1
@@ -48,8 +79,8 @@ func (s *Service) Search(ctx context.Context, id string, w Window, f event.Filte
 	}
 }
 
-// Trajectory yields all events that are not hidden; of an unknown
-// conversation ErrNotFound.
+// Trajectory yields all events that are not hidden; of an unknown conversation
+// ErrNotFound. As [store.Scan] does, it goes on after a damaged one.
 func (s *Service) Trajectory(ctx context.Context, id string) iter.Seq2[store.Event, error] {
 	return func(yield func(store.Event, error) bool) {
 		for e, err := range store.Scan(ctx, s.c.Store, id, store.All) {

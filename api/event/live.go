@@ -20,7 +20,8 @@ func AppendLive(b []byte, id int64, stored []byte, f Flags) (text []byte, sent b
 
 // Replay yields which events of a conversation, in order, are sent to a
 // socket that connects: null events and recall actions are not, of the state
-// changes only the last is, at the end.
+// changes only the last is, at the end. An error is yielded as it comes; the
+// rest follows if there is more.
 func Replay[E any](events iter.Seq2[E, error], flags func(E) Flags) iter.Seq2[E, error] {
 	return func(yield func(E, error) bool) {
 		var (
@@ -28,11 +29,11 @@ func Replay[E any](events iter.Seq2[E, error], flags func(E) Flags) iter.Seq2[E,
 			held bool
 		)
 		for e, err := range events {
-			if err != nil {
-				yield(e, err)
-				return
-			}
 			switch f := flags(e); {
+			case err != nil:
+				if !yield(e, err) {
+					return
+				}
 			case f&(IsNull|IsRecallAction) != 0:
 			case f&IsStateChange != 0:
 				last, held = e, true

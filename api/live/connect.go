@@ -125,7 +125,10 @@ func (s *Server) letIn(socket *socketio.Socket) error {
 func (s *Server) replay(ctx context.Context, socket *socketio.Socket, id string, after int64) (at int64, err error) {
 	at = -1
 	last, err := s.c.Store.Events(ctx, id, store.Range{To: store.MaxID, Reverse: true}, 1)
-	if err != nil {
+	var damaged *store.DamagedEvent
+	if errors.As(err, &damaged) {
+		at = damaged.ID
+	} else if err != nil {
 		return at, err
 	}
 	for _, e := range last {
@@ -133,6 +136,9 @@ func (s *Server) replay(ctx context.Context, socket *socketio.Socket, id string,
 	}
 	events := store.Scan(ctx, s.c.Store, id, store.Range{From: after + 1, To: at})
 	for e, err := range event.Replay(events, func(e store.Event) event.Flags { return event.Flags(e.Flags) }) {
+		if s.leftOut(id, err) {
+			continue
+		}
 		if err != nil {
 			return at, err
 		}
@@ -153,6 +159,9 @@ func (s *Server) join(socket *socketio.Socket, id string, at int64) error {
 			return nil
 		}
 		for e, err := range store.Scan(socket.Context(), s.c.Store, id, store.Range{From: at + 1, To: to}) {
+			if s.leftOut(id, err) {
+				continue
+			}
 			if err != nil {
 				return err
 			}
@@ -164,6 +173,17 @@ func (s *Server) join(socket *socketio.Socket, id string, at int64) error {
 		}
 		at = to
 	}
+}
+
+// leftOut tells whether an error is of a damaged event alone, and writes the
+// record of it: clients are sent the others.
+func (s *Server) leftOut(id string, err error) bool {
+	var damaged *store.DamagedEvent
+	if !errors.As(err, &damaged) {
+		return false
+	}
+	s.c.Log.Error("socket: stored data is damaged: not sent", "conversation", id, "event", damaged.ID)
+	return true
 }
 
 // frame is an oh_event.

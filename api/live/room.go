@@ -72,6 +72,8 @@ func (s *Server) follow(ctx context.Context, r *room, after int64) {
 		switch {
 		case ctx.Err() != nil || errors.Is(err, store.ErrClosed):
 			return // 41 would keep clients from coming back
+		case s.leftOut(r.id, err):
+			continue
 		case err != nil:
 			if !errors.Is(err, store.ErrNotFound) {
 				s.c.Log.Error("socket: cannot follow", "conversation", r.id, "error", err.Error())
@@ -105,9 +107,10 @@ func (r *room) send(e store.Event) {
 // catchUp sends what is stored already, so that what comes next comes after
 // it. r.mu is locked.
 func (r *room) catchUp() {
-	events, _ := r.store.Events(context.Background(), r.id, store.Range{From: r.at + 1, To: store.MaxID}, store.PageEvents)
-	for _, e := range events {
-		r.send(e)
+	for e, err := range store.Scan(context.Background(), r.store, r.id, store.Range{From: r.at + 1, To: store.MaxID}) {
+		if err == nil { // a damaged one is told of by follow
+			r.send(e)
+		}
 	}
 }
 

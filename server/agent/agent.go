@@ -289,6 +289,10 @@ func (a *run) wait(over <-chan time.Time) error {
 // catchUp takes what was stored meanwhile.
 func (a *run) catchUp() (err error) {
 	for e, scan := range store.Scan(a.ctx, a.c.Store, a.id, store.Range{From: a.read + 1, To: store.MaxID}) {
+		if damaged := new(store.DamagedEvent); errors.As(scan, &damaged) {
+			a.read = damaged.ID // whoever reads it for a client tells of it
+			continue
+		}
 		if scan != nil {
 			return scan
 		}

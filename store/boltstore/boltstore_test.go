@@ -359,6 +359,39 @@ func TestFaultFlippedBit(t *testing.T) {
 			t.Errorf("Events = %v, want it to name event 1", err)
 		}
 	}
+	for _, r := range []store.Range{store.All, {To: 9, Reverse: true}} {
+		var scanned []int64
+		for e, err := range store.Scan(t.Context(), s, "c", r) {
+			if damaged := new(store.DamagedEvent); errors.As(err, &damaged) {
+				e.ID = -damaged.ID
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			scanned = append(scanned, e.ID)
+		}
+		want := []int64{0, -1, 2}
+		if r.Reverse {
+			slices.Reverse(want)
+		}
+		if !slices.Equal(scanned, want) {
+			t.Errorf("Scan(%+v) = %v, want %v", r, scanned, want)
+		}
+	}
+	var followed []int64
+	for e, err := range store.Follow(t.Context(), s, "c", -1) {
+		if err == nil {
+			followed = append(followed, e.ID)
+		}
+		if e.ID == 2 {
+			break
+		}
+	}
+	if !slices.Equal(followed, []int64{0, 2}) {
+		t.Errorf("Follow = %v, want 0 and 2", followed)
+	}
+	for range store.Scan(t.Context(), s, "c", store.Range{From: 1, To: 9}) {
+		break // at the damaged one
+	}
 	if _, _, err := s.Append(t.Context(), "d", e); !errors.Is(err, store.ErrCorrupt) {
 		t.Errorf("Append with a damaged key = %v, want %v", err, store.ErrCorrupt)
 	}
@@ -383,11 +416,14 @@ func TestFaultFlippedBit(t *testing.T) {
 	}
 	s = openStore(t, path)
 	_, errs0 := s.Conversation(t.Context(), "c")
-	_, _, errs1 := s.Conversations(t.Context(), 0, 10)
+	page, total, errs1 := s.Conversations(t.Context(), 0, 10)
+	if damaged := new(store.DamagedConversations); len(page) != 1 || total != 2 || !errors.As(errs1, &damaged) || !slices.Equal(damaged.IDs, []string{"c"}) {
+		t.Errorf("Conversations = %v of %d, %v, want d, and that c is damaged", page, total, errs1)
+	}
 	_, errs2 := s.Update(t.Context(), "c", func(*store.Conversation) error { return nil })
 	_, errs3 := s.Events(t.Context(), "c", store.All, 10)
 	_, _, errs4 := s.Append(t.Context(), "c", store.NewEvent{})
-	for i, err := range []error{errs0, errs1, errs2, errs3, errs4, s.Delete(t.Context(), "c")} {
+	for i, err := range []error{errs0, errs1, errs2, errs3, errs4} {
 		if !errors.Is(err, store.ErrCorrupt) {
 			t.Errorf("call %d on a damaged conversation = %v, want %v", i, err, store.ErrCorrupt)
 		}
@@ -395,6 +431,13 @@ func TestFaultFlippedBit(t *testing.T) {
 	if got, err := texts(t, s, "d", store.Range{To: 0}); got != "0=other" || err != nil {
 		t.Errorf("Events of another = %s, %v, want 0=other", got, err)
 	}
+	if err := s.Delete(t.Context(), "c"); err != nil {
+		t.Errorf("Delete of a damaged conversation = %v", err)
+	}
+	if page, total, err := s.Conversations(t.Context(), 0, 10); len(page) != 1 || total != 1 || err != nil {
+		t.Errorf("Conversations after that = %v of %d, %v, want d", page, total, err)
+	}
+	waitForCounts(t, s, count{events: 2, keys: 1})
 }
 
 func TestFaultSecondProcess(t *testing.T) {

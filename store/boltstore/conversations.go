@@ -1,10 +1,11 @@
 package boltstore
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
-	"fmt"
+	"errors"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -48,6 +49,7 @@ func (s *Store) Conversation(ctx context.Context, id string) (c store.Conversati
 
 // Conversations implements [store.Store].
 func (s *Store) Conversations(ctx context.Context, offset, limit int) (page []store.Conversation, total int, err error) {
+	var damaged store.DamagedConversations
 	err = s.view(ctx, "conversations", "", func(tx *bolt.Tx) error {
 		newest := tx.Bucket(newestBucket)
 		total = int(newest.Sequence())
@@ -59,10 +61,11 @@ func (s *Store) Conversations(ctx context.Context, offset, limit int) (page []st
 		for range offset {
 			_, id = cursor.Next()
 		}
-		for ; id != nil && len(page) < limit; _, id = cursor.Next() {
+		for ; id != nil && len(page)+len(damaged.IDs) < limit; _, id = cursor.Next() {
 			c, err := conversation(tx, id)
 			if err != nil {
-				return fmt.Errorf("conversation %s: %w", id, err)
+				damaged.IDs = append(damaged.IDs, string(id))
+				continue
 			}
 			page = append(page, c)
 		}
@@ -71,7 +74,10 @@ func (s *Store) Conversations(ctx context.Context, offset, limit int) (page []st
 	if err != nil {
 		return nil, 0, err
 	}
-	return page, total, nil
+	if damaged.IDs != nil {
+		err = wrap("conversations", "", &damaged)
+	}
+	return page, total, err
 }
 
 // Update implements [store.Store].
@@ -119,21 +125,38 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 
 // remove removes a conversation and marks its birth as deleted.
 func remove(tx *bolt.Tx, id string) error {
+	newest := tx.Bucket(newestBucket)
 	c, err := conversation(tx, []byte(id))
+	key := newestKey(c)
+	if errors.Is(err, store.ErrCorrupt) {
+		key, err = findNewest(newest, id)
+	}
 	if err != nil {
 		return err
 	}
 	if err := tx.Bucket(conversationsBucket).Delete([]byte(id)); err != nil {
 		return err
 	}
-	newest := tx.Bucket(newestBucket)
-	if err := newest.Delete(newestKey(c)); err != nil {
+	if err := newest.Delete(key); err != nil {
 		return err
 	}
 	if err := newest.SetSequence(newest.Sequence() - 1); err != nil {
 		return err
 	}
-	return markDeleted(tx, c.Birth, c.Birth)
+	birth := ^binary.BigEndian.Uint64(key[len(key)-8:])
+	return markDeleted(tx, birth, birth)
+}
+
+// findNewest looks for the key in newest of a conversation whose record is
+// damaged.
+func findNewest(newest *bolt.Bucket, id string) (key []byte, err error) {
+	c := newest.Cursor()
+	for k, v := c.First(); k != nil; k, v = c.Next() {
+		if string(v) == id {
+			return bytes.Clone(k), nil
+		}
+	}
+	return nil, store.ErrCorrupt
 }
 
 // conversation reads one conversation.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -158,7 +157,7 @@ func readPage(tx *bolt.Tx, birth uint64, r store.Range, limit int) (page []store
 	for len(page) < limit && size < store.PageBytes && between(low[:], k, high[:]) {
 		e := store.Event{ID: eventID(k)}
 		if e.Flags, e.JSON, err = unseal(v); err != nil {
-			err = fmt.Errorf("event %d: %w", e.ID, err)
+			err = &store.DamagedEvent{ID: e.ID}
 			break
 		}
 		if page == nil {

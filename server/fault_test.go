@@ -1,0 +1,304 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/coder/websocket"
+
+	"github.com/openhands-local/openhands-local/server"
+	"github.com/openhands-local/openhands-local/server/servertest"
+)
+
+// An answer is what a request got.
+type answer struct {
+	status int
+	header http.Header // trailers too
+	body   string
+}
+
+// request makes a request; body is JSON, "" for none.
+func request(t *testing.T, method, url, body string) answer {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, values := range resp.Trailer {
+		resp.Header[name] = values
+	}
+	return answer{resp.StatusCode, resp.Header, string(b)}
+}
+
+// ids are those of the events in an answer's array.
+func (a answer) ids(t *testing.T, name string) []int64 {
+	t.Helper()
+	var body map[string]json.RawMessage
+	var events []struct{ ID int64 }
+	if err := json.Unmarshal([]byte(a.body), &body); err != nil {
+		t.Fatalf("%v: %.200s", err, a.body)
+	}
+	if err := json.Unmarshal(body[name], &events); err != nil {
+		t.Fatalf("%v: %.200s", err, a.body)
+	}
+	ids := make([]int64, len(events))
+	for i, e := range events {
+		ids[i] = e.ID
+	}
+	return ids
+}
+
+// detail wants detail and message to be the same text, and returns it.
+func (a answer) detail(t *testing.T) string {
+	t.Helper()
+	var body struct{ Detail, Message string }
+	if err := json.Unmarshal([]byte(a.body), &body); err != nil || body.Detail != body.Message || body.Detail == "" {
+		t.Errorf("%d %.200s: want detail and message", a.status, a.body)
+	}
+	return body.Detail
+}
+
+// records takes a server's records.
+type records struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (r *records) Write(b []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.Write(b)
+}
+
+// logger writes to r.
+func (r *records) logger() *slog.Logger { return slog.New(slog.NewTextHandler(r, nil)) }
+
+// take returns the records of a level since the last call.
+func (r *records) take(level string) (lines []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for line := range strings.Lines(r.text.String()) {
+		if strings.Contains(line, "level="+level) {
+			lines = append(lines, line)
+		}
+	}
+	r.text.Reset()
+	return lines
+}
+
+// A socket is a Socket.IO client on a websocket.
+type socket struct{ *websocket.Conn }
+
+func dialSocket(ctx context.Context, url, query string) (socket, error) {
+	c, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(url, "http")+"/socket.io/?EIO=4&transport=websocket&"+query, nil)
+	if err != nil {
+		return socket{}, err
+	}
+	c.SetReadLimit(64 << 20)
+	return socket{c}, c.Write(ctx, websocket.MessageText, []byte("40"))
+}
+
+// next is the next frame that is no ping.
+func (s socket) next(ctx context.Context) (string, error) {
+	for {
+		_, b, err := s.Read(ctx)
+		if err != nil {
+			return "", err
+		}
+		if string(b) != "2" {
+			return string(b), nil
+		}
+		if err := s.Write(ctx, websocket.MessageText, []byte("3")); err != nil {
+			return "", err
+		}
+	}
+}
+
+// event is the id of the event in a frame; ok is false for another frame.
+func eventID(frame string) (id int64, ok bool) {
+	payload, is := strings.CutPrefix(frame, `42["oh_event",`)
+	var e struct{ ID *int64 }
+	if !is || json.Unmarshal([]byte(strings.TrimSuffix(payload, "]")), &e) != nil || e.ID == nil {
+		return 0, false
+	}
+	return *e.ID, true
+}
+
+// stored is a message whose content is text.
+func stored(text string) string {
+	return fmt.Sprintf(`{"action":"message","args":{"content":%q}}`, text)
+}
+
+// postAll adds messages to a conversation.
+func postAll(t *testing.T, url, conversation string, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if a := request(t, "POST", url+"/api/conversations/"+conversation+"/events", stored(text)); a.status != http.StatusOK {
+			t.Fatalf("POST %s: %d %s", conversation, a.status, a.body)
+		}
+	}
+}
+
+// TestFaultFlippedBit flips a bit of a stored event and of a conversation. The
+// event is 500 and is told in one record; the others are served by every way to
+// read them, and the answer says what it leaves out.
+func TestFaultFlippedBit(t *testing.T) {
+	var log records
+	data := t.TempDir()
+	s := servertest.NewServer(t, server.Config{Data: data, Log: log.logger()})
+	long := strings.Repeat("long ", 100_000) // a trajectory of several writes
+	postAll(t, s.URL, "c", "zero", "one", "two", long, "four")
+	postAll(t, s.URL, "d", "other")
+	if a := request(t, "PATCH", s.URL+"/api/conversations/d", `{"title":"title of d"}`); a.status != http.StatusOK {
+		t.Fatalf("PATCH: %d %s", a.status, a.body)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	flip(t, data, `"content":"one"`)
+	flip(t, data, "title of d")
+	if err := s.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	log.take("ERROR")
+	events := s.URL + "/api/conversations/c/events"
+	for _, test := range []struct {
+		query   string
+		status  int
+		ids     []int64
+		more    bool
+		damaged string
+	}{
+		{"", 200, []int64{0, 2, 3, 4}, false, "1"},
+		{"?reverse=true", 200, []int64{4, 3, 2, 0}, false, "1"},
+		{"?limit=1", 200, []int64{0}, true, ""},
+		{"?limit=2", 200, []int64{0}, true, "1"},
+		{"?limit=3", 200, []int64{0, 2}, true, "1"},
+		{"?start_id=2", 200, []int64{2, 3, 4}, false, ""},
+		{"?start_id=1&limit=1", 500, nil, false, ""},
+		{"?start_id=1&end_id=1", 500, nil, false, ""},
+	} {
+		a := request(t, "GET", events+test.query, "")
+		if a.status != test.status || a.header.Get("X-Local-Damaged") != test.damaged {
+			t.Errorf("GET %s: %d, X-Local-Damaged %q, want %d and %q", test.query, a.status, a.header.Get("X-Local-Damaged"), test.status, test.damaged)
+			continue
+		}
+		if test.status == 500 {
+			if got, want := a.detail(t), "Event 1 is damaged on the disk and cannot be read. Those before and after it can."; got != want {
+				t.Errorf("GET %s: %q, want %q", test.query, got, want)
+			}
+		} else if got := a.ids(t, "events"); !slices.Equal(got, test.ids) || strings.HasSuffix(a.body, `"has_more":true}`) != test.more {
+			t.Errorf("GET %s: %v, …%.20s, want %v, more %v", test.query, got, a.body[len(a.body)-20:], test.ids, test.more)
+		}
+		if got, want := len(log.take("ERROR")), min(1, len(test.damaged)+test.status-200); got != want {
+			t.Errorf("GET %s: %d ERROR records, want %d", test.query, got, want)
+		}
+	}
+
+	a := request(t, "GET", s.URL+"/api/conversations/c/trajectory", "")
+	if got := a.ids(t, "trajectory"); a.status != 200 || !slices.Equal(got, []int64{0, 2, 3, 4}) || a.header.Get("X-Local-Damaged") != "1" {
+		t.Errorf("trajectory: %d %v, X-Local-Damaged %q, want 0, 2, 3, 4 and 1", a.status, got, a.header.Get("X-Local-Damaged"))
+	}
+	if got := log.take("ERROR"); len(got) != 1 {
+		t.Errorf("trajectory: %d ERROR records, want 1", len(got))
+	}
+
+	c, err := dialSocket(t.Context(), s.URL, "conversation_id=c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	var seen []int64
+	for {
+		frame, err := c.next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id, ok := eventID(frame); ok {
+			seen = append(seen, id)
+		} else if strings.HasPrefix(frame, "40{") && len(seen) > 0 {
+			break
+		}
+	}
+	if !slices.Equal(seen, []int64{0, 2, 3, 4}) {
+		t.Errorf("a socket is sent %v, want 0, 2, 3, 4", seen)
+	}
+	if got := log.take("ERROR"); len(got) != 1 || !strings.Contains(got[0], "event=1") {
+		t.Errorf("socket: ERROR records %q, want one of event 1", got)
+	}
+
+	resp, err := http.Get(s.URL + "/_local/conversations/c/stream")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var streamed string
+	for b := make([]byte, 64<<10); !strings.Contains(streamed, `"content":"four"`); {
+		n, err := resp.Body.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		streamed += string(b[:n])
+	}
+	if strings.Contains(streamed, "id: 1\n") || !strings.Contains(streamed, "id: 2\n") {
+		t.Errorf("the stream has event 1, or lacks 2: %.300s", streamed)
+	}
+	if got := log.take("ERROR"); len(got) != 1 {
+		t.Errorf("stream: %d ERROR records, want 1", len(got))
+	}
+
+	a = request(t, "GET", s.URL+"/api/conversations", "")
+	if !strings.Contains(a.body, `"conversation_id":"c"`) || strings.Contains(a.body, `"conversation_id":"d"`) || a.header.Get("X-Local-Damaged") != "d" {
+		t.Errorf("list: %d %s, X-Local-Damaged %q, want c, and that d is damaged", a.status, a.body, a.header.Get("X-Local-Damaged"))
+	}
+	if got := log.take("ERROR"); len(got) != 1 {
+		t.Errorf("list: %d ERROR records, want 1", len(got))
+	}
+	if a := request(t, "GET", s.URL+"/api/conversations/d", ""); a.status != 500 || !strings.Contains(a.detail(t), "openhands-local check") {
+		t.Errorf("GET d: %d %s, want 500 and what to do", a.status, a.body)
+	}
+	if a := request(t, "DELETE", s.URL+"/api/conversations/d", ""); a.status != 200 || a.body != "true" {
+		t.Errorf("DELETE d: %d %s, want it gone", a.status, a.body)
+	}
+	// Damage stops no write.
+	postAll(t, s.URL, "c", "five")
+	postAll(t, s.URL, "d", "born again")
+}
+
+// flip flips a bit in every place of the data's file that has a text.
+func flip(t *testing.T, data, text string) {
+	t.Helper()
+	file := filepath.Join(data, "events.db")
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(b, []byte(text)) {
+		t.Fatalf("no %q in the file", text)
+	}
+	flipped := []byte(text)
+	flipped[len(flipped)-3] ^= 4
+	if err := os.WriteFile(file, bytes.ReplaceAll(b, []byte(text), flipped), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
