@@ -17,6 +17,7 @@ package store
 import (
 	"context"
 	"crypto/sha256"
+	"iter"
 	"time"
 )
 
@@ -141,6 +142,19 @@ type Store interface {
 	// allowed. Append goes on after the last. All of them are stored or none.
 	// An unknown conversation is ErrNotFound.
 	Restore(ctx context.Context, conversation string, events []Event) error
+
+	// Import stores a whole conversation: c, and events with the ids they
+	// have, which must ascend and be 0 to MaxID (ErrConflict otherwise); gaps
+	// are allowed, and Append goes on after the last. It returns c with its
+	// Birth set, as Create does. An id that exists is ErrConflict unless replace
+	// is set: then the old conversation is deleted. An error that events yields
+	// is returned. Readers see all of it or nothing, and after a crash the store
+	// has all of it or nothing (a conversation that was to be replaced, then).
+	// However many the events are, Import lets other writers take their turn
+	// and, as far as the store keeps things elsewhere, holds few of them in
+	// memory; what events yields must stay as it is until Import returns. A
+	// Reset on the way may make it ErrNotFound.
+	Import(ctx context.Context, c Conversation, replace bool, events iter.Seq2[Event, error]) (Conversation, error)
 
 	// Events returns one page of the range: at most limit, PageEvents and
 	// about PageBytes, but at least one if there is any and limit is above 0. A

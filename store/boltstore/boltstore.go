@@ -15,7 +15,8 @@
 //	     (bucket sequence)                = how many conversations there are
 //	events/<birth 8><event id 8>         => record of the event's JSON
 //	keys/<birth 8><SHA-256 of the key>   => record of event id 8, digest 32
-//	deleted/<first birth 8>              => last birth 8; their events and keys are to be removed
+//	deleted/<first birth 8>              => last birth 8; their events and keys are to be removed,
+//	                                        unless an import is at them
 //	records/<name>                       => record of the value
 //
 // A record is
@@ -99,9 +100,10 @@ type Store struct {
 	deleted chan struct{} // wakes the sweeper; capacity 1
 	sweeper sync.WaitGroup
 
-	mu     sync.Mutex
-	queue  []*appending // in the order they came
-	closed bool         // queue takes no more
+	mu        sync.Mutex
+	queue     []*appending    // in the order they came
+	closed    bool            // queue takes no more
+	importing map[uint64]bool // births that Import is at: not to be swept
 
 	// Of whoever writes.
 	tails  map[string]tail
@@ -133,13 +135,14 @@ func open(path string, o Options) (s *Store, err error) {
 		return nil, err
 	}
 	s = &Store{
-		db:      db,
-		log:     o.Logger,
-		writing: make(chan struct{}, 1),
-		closing: make(chan struct{}),
-		deleted: make(chan struct{}, 1),
-		tails:   make(map[string]tail),
-		clean:   found.clean,
+		db:        db,
+		log:       o.Logger,
+		writing:   make(chan struct{}, 1),
+		closing:   make(chan struct{}),
+		deleted:   make(chan struct{}, 1),
+		importing: make(map[uint64]bool),
+		tails:     make(map[string]tail),
+		clean:     found.clean,
 	}
 	if err := s.prepare(); err != nil {
 		return nil, errors.Join(err, db.Close())

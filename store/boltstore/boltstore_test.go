@@ -9,6 +9,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"iter"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -933,6 +934,31 @@ func (r *reopened) Restore(ctx context.Context, conversation string, events []st
 	defer r.watchers.Wake(conversation)
 	r.do(func(s *Store) { err = s.Restore(ctx, conversation, events) })
 	return err
+}
+
+func (r *reopened) Import(ctx context.Context, c store.Conversation, replace bool, events iter.Seq2[store.Event, error]) (got store.Conversation, err error) {
+	defer r.watchers.Wake(c.ID)
+	// The events may use the store: they are read before.
+	var read []store.Event
+	var cause error
+	for e, err := range events {
+		if cause = err; err == nil {
+			read = append(read, e)
+		}
+	}
+	r.do(func(s *Store) {
+		got, err = s.Import(ctx, c, replace, func(yield func(store.Event, error) bool) {
+			for _, e := range read {
+				if !yield(e, nil) {
+					return
+				}
+			}
+			if cause != nil {
+				yield(store.Event{}, cause)
+			}
+		})
+	})
+	return got, err
 }
 
 func (r *reopened) Events(ctx context.Context, conversation string, span store.Range, limit int) (page []store.Event, err error) {

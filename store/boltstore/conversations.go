@@ -23,14 +23,7 @@ func (s *Store) Create(ctx context.Context, c store.Conversation) (store.Convers
 		if c.Birth, err = tx.Bucket(metaBucket).NextSequence(); err != nil {
 			return err
 		}
-		newest := tx.Bucket(newestBucket)
-		if err := newest.Put(newestKey(c), []byte(c.ID)); err != nil {
-			return err
-		}
-		if _, err := newest.NextSequence(); err != nil {
-			return err
-		}
-		return putConversation(tx, c)
+		return addConversation(tx, c)
 	})
 	if err != nil {
 		return store.Conversation{}, err
@@ -121,6 +114,18 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 		s.watchers.Wake(id)
 	}
 	return err
+}
+
+// addConversation stores a conversation that has its birth.
+func addConversation(tx *bolt.Tx, c store.Conversation) error {
+	newest := tx.Bucket(newestBucket)
+	if err := newest.Put(newestKey(c), []byte(c.ID)); err != nil {
+		return err
+	}
+	if _, err := newest.NextSequence(); err != nil {
+		return err
+	}
+	return putConversation(tx, c)
 }
 
 // remove removes a conversation and marks its birth as deleted.

@@ -99,6 +99,20 @@ func (s *Store) tail(tx *bolt.Tx, conversation string) (tail, error) {
 	return t, nil
 }
 
+// restore stores events with the ids they have.
+func (t *tail) restore(tx *bolt.Tx, events []store.Event) error {
+	for _, e := range events {
+		if e.ID < t.next || e.ID > store.MaxID {
+			return store.ErrConflict
+		}
+		if err := putEvent(tx, t.birth, e.ID, seal(e.Flags, e.JSON)); err != nil {
+			return err
+		}
+		t.next = e.ID + 1
+	}
+	return nil
+}
+
 // Restore implements [store.Store].
 func (s *Store) Restore(ctx context.Context, conversation string, events []store.Event) error {
 	err := s.write(ctx, "restore", conversation, func(tx *bolt.Tx) error {
@@ -106,17 +120,8 @@ func (s *Store) Restore(ctx context.Context, conversation string, events []store
 		if err != nil {
 			return err
 		}
-		for _, e := range events {
-			if e.ID < t.next || e.ID > store.MaxID {
-				return store.ErrConflict
-			}
-			if err := putEvent(tx, t.birth, e.ID, seal(e.Flags, e.JSON)); err != nil {
-				return err
-			}
-			t.next = e.ID + 1
-		}
 		delete(s.tails, conversation)
-		return nil
+		return t.restore(tx, events)
 	})
 	if err == nil {
 		s.watchers.Wake(conversation)

@@ -40,7 +40,7 @@ func (s *Store) sweep() {
 				return
 			}
 			err := s.update(func(tx *bolt.Tx) (err error) {
-				more, err = sweepSome(tx)
+				more, err = s.sweepSome(tx)
 				return err
 			})
 			s.unlock()
@@ -54,11 +54,15 @@ func (s *Store) sweep() {
 	}
 }
 
-// sweepSome removes up to a batch of what the first mark names, and the mark
-// once that is all. more tells whether to go on.
-func sweepSome(tx *bolt.Tx) (more bool, err error) {
+// sweepSome removes up to a batch of what the first mark names that no Import
+// is at, and the mark once that is all. more tells whether to go on.
+func (s *Store) sweepSome(tx *bolt.Tx) (more bool, err error) {
 	marks := tx.Bucket(deletedBucket)
-	first, last := marks.Cursor().First()
+	cursor := marks.Cursor()
+	first, last := cursor.First()
+	for first != nil && s.isImporting(binary.BigEndian.Uint64(first)) {
+		first, last = cursor.Next()
+	}
 	if first == nil {
 		return false, errUnchanged
 	}

@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"iter"
 	"slices"
 	"sync"
 
@@ -201,6 +202,49 @@ func (s *Store) Restore(ctx context.Context, conversation string, events []store
 	}
 	s.watchers.Wake(conversation)
 	return nil
+}
+
+// Import implements [store.Store].
+func (s *Store) Import(ctx context.Context, c store.Conversation, replace bool, events iter.Seq2[store.Event, error]) (store.Conversation, error) {
+	taken := func() error {
+		if s.conversations[c.ID] != nil && !replace {
+			return &store.Error{Op: "import", ID: c.ID, Err: store.ErrConflict}
+		}
+		return nil
+	}
+	if err := s.begin(ctx, "import", c.ID); err != nil {
+		return store.Conversation{}, err
+	}
+	err := taken()
+	if err == nil {
+		s.births++
+		c.Birth = s.births
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return store.Conversation{}, err
+	}
+	new := &conversation{Conversation: c.InUTC(), keys: make(map[string]use)}
+	for e, err := range events {
+		if err != nil {
+			return store.Conversation{}, err
+		}
+		if e.ID < new.next() || e.ID > store.MaxID {
+			return store.Conversation{}, &store.Error{Op: "import", ID: c.ID, Err: store.ErrConflict}
+		}
+		e.JSON = bytes.Clone(e.JSON)
+		new.events = append(new.events, e)
+	}
+	if err := s.begin(ctx, "import", c.ID); err != nil {
+		return store.Conversation{}, err
+	}
+	defer s.mu.Unlock()
+	if err := taken(); err != nil {
+		return store.Conversation{}, err
+	}
+	s.conversations[c.ID] = new
+	s.watchers.Wake(c.ID)
+	return new.Conversation, nil
 }
 
 // Events implements [store.Store].

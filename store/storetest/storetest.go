@@ -12,6 +12,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"math"
 	"slices"
@@ -48,6 +49,9 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"AppendContextWhileBusy", testAppendContextWhileBusy},
 		{"Restore", testRestore},
 		{"RestoreRefused", testRestoreRefused},
+		{"Import", testImport},
+		{"ImportRefused", testImportRefused},
+		{"ImportMany", testImportMany},
 		{"Events", testEvents},
 		{"EventsLimits", testEventsLimits},
 		{"EventsOfOthers", testEventsOfOthers},
@@ -646,6 +650,138 @@ func testRestoreRefused(t *testing.T, s store.Store) {
 	wantError(t, "Restore", s.Restore(t.Context(), "x", []store.Event{{}}), store.ErrNotFound)
 }
 
+// sequence yields events, and then an error if there is one.
+func sequence(err error, events ...store.Event) iter.Seq2[store.Event, error] {
+	return func(yield func(store.Event, error) bool) {
+		for _, e := range events {
+			if !yield(e, nil) {
+				return
+			}
+		}
+		if err != nil {
+			yield(store.Event{}, err)
+		}
+	}
+}
+
+func testImport(t *testing.T, s store.Store) {
+	old := create(t, s, "c")
+	addMany(t, s, "c", 0, 3)
+	create(t, s, "d")
+	// A conversation that is replaced, and one that is not there.
+	for _, id := range []string{"c", "new"} {
+		want := []store.Event{{ID: 3, Flags: 7, JSON: []byte("three")}, {ID: 90, JSON: []byte{}}}
+		at := time.Date(2025, 1, 2, 3, 4, 5, 6, time.FixedZone("east", 3600))
+		c, err := s.Import(t.Context(), store.Conversation{ID: id, Birth: 99, Title: "imported", CreatedAt: at}, true, sequence(nil, want...))
+		if err != nil || c.Birth <= old.Birth || c.Birth == 99 || !c.CreatedAt.Equal(at) || c.CreatedAt.Location() != time.UTC {
+			t.Fatalf("Import = %+v, %v, want a birth of its own and the time in UTC", c, err)
+		}
+		if stored, err := s.Conversation(t.Context(), id); stored != c || err != nil {
+			t.Errorf("Conversation = %+v, %v, want %+v", stored, err, c)
+		}
+		got, err := s.Events(t.Context(), id, store.All, 10)
+		if !equalEvents(got, want) || err != nil {
+			t.Errorf("Events = %v, %v, want %v", got, err, want)
+		}
+		add(t, s, id, "next", 91)
+	}
+	if c, err := s.Import(t.Context(), store.Conversation{ID: "empty"}, false, sequence(nil)); c.ID != "empty" || err != nil {
+		t.Errorf("Import without events = %+v, %v", c, err)
+	}
+	add(t, s, "empty", "first", 0)
+	if _, total, err := s.Conversations(t.Context(), 0, 10); total != 4 || err != nil {
+		t.Errorf("Conversations = %d, %v, want 4", total, err)
+	}
+}
+
+func testImportRefused(t *testing.T, s store.Store) {
+	create(t, s, "c")
+	addMany(t, s, "c", 0, 3)
+	before, err := s.Conversation(t.Context(), "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cause := errors.New("cause")
+	canceled, cancel := context.WithCancel(t.Context())
+	for _, test := range []struct {
+		name    string
+		ctx     context.Context
+		id      string
+		replace bool
+		events  iter.Seq2[store.Event, error]
+		want    error
+	}{
+		{"exists", t.Context(), "c", false, sequence(errors.New("is read")), store.ErrConflict},
+		{"comes to exist", t.Context(), "late", false, func(yield func(store.Event, error) bool) {
+			create(t, s, "late")
+			yield(store.Event{}, nil)
+		}, store.ErrConflict},
+		{"error", t.Context(), "c", true, sequence(cause, store.Event{ID: 1}), cause},
+		{"same id", t.Context(), "c", true, sequence(nil, store.Event{ID: 1}, store.Event{ID: 1}), store.ErrConflict},
+		{"falling id", t.Context(), "new", true, sequence(nil, store.Event{ID: 1}, store.Event{ID: 0}), store.ErrConflict},
+		{"id below 0", t.Context(), "new", true, sequence(nil, store.Event{ID: -1}), store.ErrConflict},
+		{"id above the last", t.Context(), "new", true, sequence(nil, store.Event{ID: store.MaxID + 1}), store.ErrConflict},
+		{"context", canceled, "c", true, func(yield func(store.Event, error) bool) {
+			cancel()
+			yield(store.Event{}, nil)
+		}, context.Canceled},
+	} {
+		_, err := s.Import(test.ctx, store.Conversation{ID: test.id, Title: "imported"}, test.replace, test.events)
+		if !errors.Is(err, test.want) {
+			t.Errorf("Import: %s = %v, want %v", test.name, err, test.want)
+		}
+	}
+	if c, err := s.Conversation(t.Context(), "c"); c != before || err != nil {
+		t.Errorf("Conversation = %+v, %v, want it as it was: %+v", c, err, before)
+	}
+	if page, err := s.Events(t.Context(), "c", store.All, 10); ids(page) != "0 1 2" || err != nil {
+		t.Errorf("Events = %s, %v, want 0 1 2", ids(page), err)
+	}
+	_, err = s.Conversation(t.Context(), "new")
+	wantError(t, "Conversation", err, store.ErrNotFound)
+	add(t, s, "late", "{}", 0)
+}
+
+// testImportMany imports more than goes into one commit, while others write
+// and delete.
+func testImportMany(t *testing.T, s store.Store) {
+	const n = 10_000
+	create(t, s, "c")
+	create(t, s, "other")
+	events := func(yield func(store.Event, error) bool) {
+		for i := range int64(n) {
+			if i%1000 == 0 {
+				add(t, s, "other", "{}", i/1000)
+				create(t, s, "gone")
+				add(t, s, "gone", "{}", 0)
+				if err := s.Delete(t.Context(), "gone"); err != nil {
+					t.Errorf("Delete = %v", err)
+				}
+				if page, err := s.Events(t.Context(), "c", store.All, 10); len(page) > 0 || err != nil {
+					t.Errorf("Events before the end = %s, %v, want none", ids(page), err)
+				}
+			}
+			if !yield(store.Event{ID: 2 * i, JSON: []byte("{}")}, nil) {
+				return
+			}
+		}
+	}
+	if _, err := s.Import(t.Context(), store.Conversation{ID: "c"}, true, events); err != nil {
+		t.Fatalf("Import = %v", err)
+	}
+	next := int64(0)
+	for e, err := range store.Scan(t.Context(), s, "c", store.All) {
+		if err != nil || e.ID != next {
+			t.Fatalf("Scan = %d, %v, want %d", e.ID, err, next)
+		}
+		next += 2
+	}
+	if next != 2*n {
+		t.Errorf("the last event is %d, want %d", next-2, 2*n-2)
+	}
+	add(t, s, "c", "{}", next-1)
+}
+
 func testEvents(t *testing.T, s store.Store) {
 	create(t, s, "c")
 	if page, err := s.Events(t.Context(), "c", store.All, 10); len(page) != 0 || err != nil {
@@ -833,6 +969,10 @@ func testWatch(t *testing.T, s store.Store) {
 	}{
 		{"Append", func() error { _, _, err := s.Append(t.Context(), "c", store.NewEvent{}); return err }},
 		{"Restore", func() error { return s.Restore(t.Context(), "c", []store.Event{{ID: 9}}) }},
+		{"Import", func() error {
+			_, err := s.Import(t.Context(), store.Conversation{ID: "c"}, true, sequence(nil))
+			return err
+		}},
 		{"Delete", func() error { return s.Delete(t.Context(), "c") }},
 		{"Reset", func() error { create(t, s, "c"); return s.Reset(t.Context()) }},
 		{"Close", s.Close},
@@ -994,6 +1134,7 @@ func calls(ctx context.Context, s store.Store) map[string]error {
 	errs["Delete"] = s.Delete(ctx, "c")
 	_, _, errs["Append"] = s.Append(ctx, "c", store.NewEvent{})
 	errs["Restore"] = s.Restore(ctx, "c", []store.Event{{ID: 7}})
+	_, errs["Import"] = s.Import(ctx, store.Conversation{ID: "c"}, true, sequence(nil))
 	_, errs["Events"] = s.Events(ctx, "c", store.All, 1)
 	_, errs["Record"] = s.Record(ctx, "r")
 	errs["UpdateRecord"] = s.UpdateRecord(ctx, "r", func([]byte) ([]byte, error) { return []byte("changed"), nil })
