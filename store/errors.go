@@ -14,6 +14,7 @@ var (
 	ErrCorrupt   = errors.New("stored data is damaged")
 	ErrFull      = errors.New("no space left for the data")
 	ErrClosed    = errors.New("store is closed")
+	ErrInUse     = errors.New("is in use by another process")
 )
 
 // An Error tells which operation on what failed, and why.

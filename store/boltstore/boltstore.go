@@ -46,6 +46,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -107,7 +108,7 @@ type Store struct {
 
 	// Of whoever writes.
 	tails  map[string]tail
-	clean  bool  // the list of free pages in the file is right
+	clean  bool  // the file has its list of free pages
 	failed error // why nothing more can be written
 }
 
@@ -116,12 +117,15 @@ var _ store.Store = (*Store)(nil)
 // Open opens the store in the file at path, which it makes (mode 0600) when
 // there is none; the folder must exist. The error is a [*store.Error] whose ID
 // is the path. Open refuses, and leaves as it is, a file that another process
-// has open, that has been cut short, that has another schema, or that is no
-// store. Damage inside the file is told by whatever reads it, as ErrCorrupt;
-// but when bbolt meets damaged pages while it looks for free ones after a
-// crash, it ends the process.
+// has open (ErrInUse), that has been cut short or, after a crash, has damaged
+// pages (ErrCorrupt), that has another schema, or that is no store. Other
+// damage inside the file is told by whatever reads it, as ErrCorrupt, and all
+// of it by [Check].
 func Open(path string, o Options) (*Store, error) {
 	s, err := open(path, o)
+	if errors.Is(err, store.ErrCorrupt) {
+		err = fmt.Errorf("%w (openhands-local check tells all of it and how to save the rest; or restore a backup, or move the file away to begin anew)", err)
+	}
 	return s, wrap("open", path, err)
 }
 
@@ -142,12 +146,12 @@ func open(path string, o Options) (s *Store, err error) {
 		deleted:   make(chan struct{}, 1),
 		importing: make(map[uint64]bool),
 		tails:     make(map[string]tail),
-		clean:     found.clean,
+		clean:     found.meta.hasFreelist(),
 	}
 	if err := s.prepare(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	if found.size > 0 && !found.clean {
+	if found.size > 0 && !s.clean {
 		s.log.Info("the store was not closed: its free pages were found by reading it",
 			"path", path, "bytes", found.size, "took", time.Since(began))
 	}
@@ -259,6 +263,7 @@ func (s *Store) view(ctx context.Context, op, id string, fn func(tx *bolt.Tx) er
 		return err
 	}
 	defer func() { err = wrap(op, id, err) }()
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer recoverDamage(&err)
 	err = s.db.View(fn)
 	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
@@ -276,12 +281,16 @@ func wrap(op, id string, err error) error {
 }
 
 // recoverDamage makes an ErrCorrupt of the panic with which bbolt answers a
-// page that is not what it should be.
+// page that is not what it should be: one of its own, or one of the runtime's
+// where it followed what the page says. Where that leads out of the file is a
+// fault, which is a panic only after debug.SetPanicOnFault.
 func recoverDamage(err *error) {
 	switch p := recover().(type) {
 	case nil:
 	case string:
 		*err = fmt.Errorf("%w: %s", store.ErrCorrupt, p)
+	case runtime.Error:
+		*err = fmt.Errorf("%w: %w", store.ErrCorrupt, p)
 	default:
 		panic(p)
 	}

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
@@ -197,9 +196,12 @@ func TestFaultFileRefused(t *testing.T) {
 		}, "invalid database", nil},
 		{"short text", nil, func(path string) { os.WriteFile(path, []byte("text"), 0o600) }, "invalid database", nil},
 		{"damaged list of free pages", nil, func(path string) {
-			const freelist = 0x10
-			damagePages(path, func(page []byte) bool { return binary.NativeEndian.Uint16(page[8:]) == freelist })
-		}, "invalid freelist page", store.ErrCorrupt},
+			changePages(path, func(page []byte) {
+				if native.Uint16(page[8:]) == freelistFlag {
+					native.PutUint16(page[8:], 0x55)
+				}
+			})
+		}, "no list of free pages", store.ErrCorrupt},
 	} {
 		for _, clean := range []bool{true, false} {
 			if test.name == "damaged list of free pages" && !clean {
@@ -251,25 +253,45 @@ func TestFaultFileRefused(t *testing.T) {
 	}
 }
 
-// damagePages makes the chosen pages of a file pages of no type.
-func damagePages(path string, choose func(page []byte) bool) {
+// changePages changes the pages of a file behind those of the meta.
+func changePages(path string, change func(page []byte)) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		panic(err)
 	}
 	size := os.Getpagesize()
 	for at := 2 * size; at < len(b); at += size {
-		if page := b[at : at+size]; choose(page) {
-			binary.NativeEndian.PutUint16(page[8:], 0x55)
-		}
+		change(b[at : at+size])
 	}
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		panic(err)
 	}
 }
 
-// TestFaultDamagedPages reads and writes where bbolt finds a damaged page.
+// TestFaultDamagedPages reads and writes where bbolt finds a damaged page, before
+// and after a commit that leaves the file without its list of free pages.
 func TestFaultDamagedPages(t *testing.T) {
+	for _, damage := range []struct {
+		name string
+		do   func(page []byte)
+	}{
+		{"no type", func(page []byte) { native.PutUint16(page[8:], 0x55) }},
+		{"other id", func(page []byte) { page[0] ^= 0x40 }},
+		{"position far away", func(page []byte) {
+			for at := pageHeader; at < pageHeader+20*elementSize; at += elementSize {
+				native.PutUint32(page[at+4:], 0xFFFF_FF00)
+			}
+		}},
+	} {
+		for _, commit := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/commit=%v", damage.name, commit), func(t *testing.T) {
+				testDamagedPages(t, damage.do, commit)
+			})
+		}
+	}
+}
+
+func testDamagedPages(t *testing.T, damage func(page []byte), commit bool) {
 	path := newPath(t)
 	s, err := Open(path, Options{})
 	if err != nil {
@@ -280,12 +302,19 @@ func TestFaultDamagedPages(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	damagePages(path, func(page []byte) bool { return bytes.Contains(page, benchEvent) })
+	changePages(path, func(page []byte) {
+		if native.Uint16(page[8:]) == leafFlag && bytes.Contains(page, benchEvent) {
+			damage(page)
+		}
+	})
 	s, err = Open(path, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.Events(t.Context(), "c", store.All, 10)
+	if commit {
+		add(t, s, "other")
+	}
+	_, err = s.Events(t.Context(), "c", store.All, store.PageEvents)
 	if !errors.Is(err, store.ErrCorrupt) {
 		t.Errorf("Events = %v, want %v", err, store.ErrCorrupt)
 	}
@@ -303,6 +332,17 @@ func TestFaultDamagedPages(t *testing.T) {
 	}
 	if err := s.Close(); !errors.Is(err, store.ErrCorrupt) {
 		t.Errorf("Close = %v, want %v", err, store.ErrCorrupt)
+	}
+	// Another process finds the damage before bbolt does.
+	copyFile(t, path, path+".copy")
+	want := store.ErrCorrupt
+	if !commit {
+		want = nil
+	}
+	if s, err := Open(path+".copy", Options{}); !errors.Is(err, want) {
+		t.Errorf("Open = %v, want %v", err, want)
+	} else if err == nil {
+		s.Close()
 	}
 }
 

@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
@@ -16,44 +18,110 @@ import (
 	"github.com/openhands-local/openhands-local/store"
 )
 
-// fileState is what Open finds before bbolt touches the file.
-type fileState struct {
-	size  int64
-	clean bool // it holds its list of free pages
+// openFile opens the database at path for writing, once it is sure that bbolt
+// can: bbolt does not survive a damaged page while it looks for free ones.
+// found is what the file was like.
+func openFile(path string) (db *bolt.DB, found fileState, err error) {
+	if _, missing := os.Lstat(path); errors.Is(missing, fs.ErrNotExist) {
+		makeFile(path)
+	}
+	const tries = 10
+	for i := 0; ; i++ {
+		if err := verify(path); err != nil {
+			return nil, fileState{}, err
+		}
+		var file *os.File
+		db, file, found, err = boltOpen(path, &bolt.Options{
+			NoFreelistSync:  true,
+			FreelistType:    bolt.FreelistMapType,
+			InitialMmapSize: initialMmapSize(),
+		})
+		if err != nil || i == tries || sameFile(file, path) {
+			return db, found, err
+		}
+		// The file was replaced (see Compact) while its lock was waited for.
+		if err := db.Close(); err != nil {
+			return nil, fileState{}, err
+		}
+	}
 }
 
-// openFile opens the database at path, once it is sure that bbolt can.
-func openFile(path string) (db *bolt.DB, found fileState, err error) {
-	var file *os.File
+// fileState is what inspect finds.
+type fileState struct {
+	size int64
+	meta meta // the zero value when no meta page is valid
+}
+
+// boltOpen opens a file with bbolt, which locks it.
+func boltOpen(path string, o *bolt.Options) (db *bolt.DB, file *os.File, found fileState, err error) {
 	defer func() {
 		if err != nil && file != nil {
 			file.Close() // bbolt does not, when it panics
 		}
 	}()
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer recoverDamage(&err)
-	if _, missing := os.Lstat(path); errors.Is(missing, fs.ErrNotExist) {
-		makeFile(path)
+	o.Timeout = lockTimeout
+	o.NoStatistics = true
+	o.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
+		f, err := os.OpenFile(name, flag, mode)
+		if err != nil {
+			return nil, err
+		}
+		file = f
+		found, err = inspect(f)
+		return f, err
 	}
-	db, err = bolt.Open(path, 0o600, &bolt.Options{
-		Timeout:         lockTimeout,
-		NoFreelistSync:  true,
-		FreelistType:    bolt.FreelistMapType,
-		InitialMmapSize: initialMmapSize(),
-		NoStatistics:    true,
-		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
-			f, err := os.OpenFile(name, flag, mode)
-			if err != nil {
-				return nil, err
-			}
-			file = f
-			found, err = inspect(f)
-			return f, err
-		},
-	})
+	db, err = bolt.Open(path, 0o600, o)
 	if errors.Is(err, berrors.ErrTimeout) {
-		err = errors.New("is in use by another process")
+		err = store.ErrInUse
 	}
-	return db, found, err
+	return db, file, found, err
+}
+
+// sameFile tells whether the open file is still the one of the name.
+func sameFile(f *os.File, name string) bool {
+	open, err := f.Stat()
+	named, err2 := os.Stat(name)
+	return errors.Join(err, err2) == nil && os.SameFile(open, named)
+}
+
+// openReadOnly opens a file that is there for reading, with a lock that keeps
+// writers out. Nothing of it but the meta pages has been read.
+func openReadOnly(path string) (db *bolt.DB, file *os.File, found fileState, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, nil, fileState{}, err
+	}
+	if info.Size() == 0 {
+		return nil, nil, fileState{}, errEmpty
+	}
+	return boltOpen(path, &bolt.Options{ReadOnly: true})
+}
+
+var errEmpty = errors.New("is empty: nothing has been stored yet")
+
+// verify finds the damage that would end the process in bbolt: in the list of
+// free pages, or where there is none, after a crash, in any page of a tree.
+func verify(path string) error {
+	db, file, found, err := openReadOnly(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || err == errEmpty:
+		return nil
+	case err != nil:
+		return err
+	}
+	var problem error
+	w := walk{pages: pages{file, found.meta}, problem: func(err error) { problem = cmp.Or(problem, err) }}
+	if found.meta.hasFreelist() {
+		_, _, problem = w.freelist()
+	} else {
+		_ = w.all() // found is not set
+	}
+	if problem != nil {
+		problem = fmt.Errorf("%w: %w", store.ErrCorrupt, problem)
+	}
+	return errors.Join(problem, db.Close())
 }
 
 // makeFile makes an empty database at path, whole or not at all: one that bbolt
@@ -96,21 +164,26 @@ func inspect(f *os.File) (fileState, error) {
 	if !ok {
 		return found, nil
 	}
+	found.meta = meta
 	if want := int64(meta.pages) * int64(meta.pageSize); found.size < want {
-		return found, fmt.Errorf("%w: the file has been cut short, it has %d of %d bytes; restore it from a backup, or move it away to begin anew",
-			store.ErrCorrupt, found.size, want)
+		return found, fmt.Errorf("%w: the file has been cut short, it has %d of %d bytes", store.ErrCorrupt, found.size, want)
 	}
-	const noFreelist = 1<<64 - 1
-	found.clean = meta.freelist != noFreelist
 	return found, nil
 }
 
 // meta is the part of a bbolt meta page that matters here.
 type meta struct {
 	pageSize uint32
-	freelist uint64 // page of the list of free pages
+	root     uint64 // page that the tree begins with
+	freelist uint64 // page of the list of free pages: see hasFreelist
 	pages    uint64 // that the file must have
 	txid     uint64
+}
+
+// hasFreelist tells whether the file has a list of free pages: it was closed.
+func (m meta) hasFreelist() bool {
+	const none = 1<<64 - 1
+	return m.pageSize > 0 && m.freelist != none
 }
 
 // readMeta reads the meta page at an offset; ok tells that it is valid.
@@ -127,6 +200,7 @@ func readMeta(f *os.File, offset int64) (m meta, ok bool) {
 	order := binary.NativeEndian
 	return meta{
 		pageSize: order.Uint32(b[24:]),
+		root:     order.Uint64(b[32:]),
 		freelist: order.Uint64(b[48:]),
 		pages:    order.Uint64(b[56:]),
 		txid:     order.Uint64(b[64:]),

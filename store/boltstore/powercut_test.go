@@ -230,7 +230,7 @@ func recordCommits(t *testing.T) (commits []commit) {
 	must(s.write(ctx, "delete", "b", func(tx *bolt.Tx) error { delete(s.tails, "b"); return remove(tx, "b") }))
 	record("delete")
 	for more := true; more; {
-		err := s.write(ctx, "sweep", "", func(tx *bolt.Tx) (err error) { more, err = sweepSome(tx); return err })
+		err := s.write(ctx, "sweep", "", func(tx *bolt.Tx) (err error) { more, err = s.sweepSome(tx); return err })
 		if more {
 			must(err)
 			record("sweep")

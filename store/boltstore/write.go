@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -170,10 +171,21 @@ func (s *Store) update(fn func(tx *bolt.Tx) error) error {
 	return s.failed
 }
 
-// tryUpdate is bolt's Update; damage is what it panicked with.
+// tryUpdate is bolt's Update; damage is what it panicked with. After that the
+// transaction is left as it is: to roll it back bbolt would look for the free
+// pages once more, and die of the damage in a goroutine of its own.
 func (s *Store) tryUpdate(fn func(tx *bolt.Tx) error) (err, damage error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer recoverDamage(&damage)
-	return s.db.Update(fn), nil
+	tx, err := s.db.Begin(true)
+	if err != nil {
+		return err, nil
+	}
+	if err := fn(tx); err != nil {
+		_ = tx.Rollback() // fails only after a commit
+		return err, nil
+	}
+	return tx.Commit(), nil
 }
 
 // isFull tells whether a commit could not be written for want of space: bbolt
