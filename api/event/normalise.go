@@ -236,13 +236,7 @@ func (d *decoding) unknown(v pyjson.Value, s side, name string, table map[string
 // has, so that whoever reads events can rely on them. Its id is not looked at:
 // whatever it is, the server gives another.
 func (d *decoding) shapes(v pyjson.Value, s side) {
-	var rest []pyjson.Member
-	for _, m := range v.Members() {
-		if m.Key != "id" {
-			rest = append(rest, m)
-		}
-	}
-	d.topLevel(pyjson.ObjectOf(rest...), s)
+	d.topLevel(v.Without("id"), s)
 	for _, name := range []string{"action", "observation"} {
 		if m, ok := v.Get(name); ok && m.Kind() != pyjson.String {
 			d.fail("string_type", m, "Input should be a valid string", name)

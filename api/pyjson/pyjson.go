@@ -149,6 +149,17 @@ func (v Value) Get(key string) (Value, bool) {
 	return Value{}, false
 }
 
+// Without is an Object's value without some of its keys.
+func (v Value) Without(keys ...string) Value {
+	kept := make([]Member, 0, len(v.Members()))
+	for _, m := range v.Members() {
+		if !slices.Contains(keys, m.Key) {
+			kept = append(kept, m)
+		}
+	}
+	return ObjectOf(kept...)
+}
+
 // Float64 is the number of an Int or Float, or of a Bool as Python counts it.
 func (v Value) Float64() float64 {
 	switch v.kind {
