@@ -103,6 +103,9 @@ func (o *conversations) NewConversation(c echo.Context) error {
 	if err := o.checkOrigin(c, &q, &d); err != nil {
 		return err
 	}
+	if list, err := q.ReplayJSON.Get(); err == nil {
+		o.readReplay(c, list, &d)
+	}
 	i, err := o.Conversations.Create(c.Request().Context(), d)
 	if errors.Is(err, conversation.ErrBadID) {
 		return invalid(contract.Error{Type: "value_error", Loc: []any{"body", "conversation_id"}, Msg: conversation.ErrBadID.Error(), Input: d.ID})
@@ -111,6 +114,18 @@ func (o *conversations) NewConversation(c echo.Context) error {
 		return err
 	}
 	return writeJSON(c, http.StatusOK, answerOK(i.ID, i.Status, ""))
+}
+
+// readReplay reads the list of events that a conversation is to play. What is
+// wrong with it is told to sockets alone, as upstream does, and to the log.
+func (o *conversations) readReplay(c echo.Context, list string, d *conversation.Draft) {
+	d.SetReplay(list, o.Strict)
+	if err := d.Replay.Err; err != nil {
+		o.Log.Warn("replay_json cannot be played", "request", c.Response().Header().Get(echo.HeaderXRequestID), "error", err.Error())
+	}
+	if len(d.Replay.Lenient) > 0 {
+		o.lenient(c, "NewConversation", strings.Join(d.Replay.Lenient, "; "))
+	}
 }
 
 // suggestedTasks are the kinds of tasks that upstream has words for.

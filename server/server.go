@@ -55,8 +55,8 @@ type Server struct {
 	store     store.Store
 	files     *workspaces
 	live      *live.Server
-	agent     *agent.Runner // nil for none
-	frontend  *ui.UI        // nil for none
+	agent     *agent.Runner
+	frontend  *ui.UI // nil for none
 	login     *login
 	info      Info
 	isNew     bool
@@ -97,17 +97,15 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if s.files, err = newWorkspaces(c.Workspace, folder); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	conversations, err := s.conversations(ctx)
-	if err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
 	script, err := agent.ByName(c.agent())
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	if script != nil {
-		s.agent = agent.New(agent.Config{Conversations: conversations, Store: s.store, Script: script, Log: c.Log})
+	conversations, err := s.conversations(ctx, script != nil)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
+	s.agent = agent.New(agent.Config{Conversations: conversations, Store: s.store, Script: script, Log: c.Log})
 	s.live = live.New(live.Config{
 		Conversations: conversations, Store: s.store, Key: c.Key, LoggedIn: s.login.has, Log: c.Log,
 		Engine: engineio.Options{CheckOrigin: c.Access.Check, AllowOrigin: c.Access.CORS},
@@ -139,8 +137,9 @@ func loadOnce(log *slog.Logger) func() *contract.Contract {
 	})
 }
 
-// conversations are the rules on the opened store.
-func (s *Server) conversations(ctx context.Context) (*conversation.Service, error) {
+// conversations are the rules on the opened store; answers as in
+// [conversation.Config].
+func (s *Server) conversations(ctx context.Context, answers bool) (*conversation.Service, error) {
 	latest := seedStart.Add(-seedStep)
 	if s.c.Seed != nil {
 		stored, err := conversation.Latest(ctx, s.store)
@@ -152,7 +151,9 @@ func (s *Server) conversations(ctx context.Context) (*conversation.Service, erro
 		}
 	}
 	now, newID := sources(s.c.Seed, latest)
-	return conversation.New(conversation.Config{Store: s.store, Now: now, NewID: newID, Strict: s.c.Strict}), nil
+	return conversation.New(conversation.Config{
+		Store: s.store, Now: now, NewID: newID, Strict: s.c.Strict, Answers: answers,
+	}), nil
 }
 
 // operations are the API.

@@ -37,8 +37,7 @@ var (
 	ErrNoLLMKey = errors.New("settings have no LLM API key")
 )
 
-// A Config says what a Service works with. All fields but Strict are
-// required.
+// A Config says what a Service works with. Store, Now and NewID are required.
 type Config struct {
 	Store store.Store
 	Now   func() time.Time // of events, in the zone they are told in
@@ -47,6 +46,10 @@ type Config struct {
 	// unknown conversation creates it, one to a stopped conversation starts
 	// it, and kinds of a later version are kept.
 	Strict bool
+	// Answers says that someone answers what users say. A first message then
+	// begins the run (recorded normal_run); otherwise the agent awaits the
+	// user's input before it.
+	Answers bool
 }
 
 // A Service keeps the rules of all conversations.
@@ -55,6 +58,7 @@ type Service struct {
 
 	mu          sync.RWMutex
 	running     map[string]bool
+	failed      map[string]string // those of them without a session, and upstream's exception
 	connections map[string]int
 	listeners   []*listener
 
@@ -63,7 +67,7 @@ type Service struct {
 
 // New returns a Service. Every stored conversation is stopped.
 func New(c Config) *Service {
-	return &Service{c: c, running: map[string]bool{}, connections: map[string]int{}}
+	return &Service{c: c, running: map[string]bool{}, failed: map[string]string{}, connections: map[string]int{}}
 }
 
 // A Status is one of the three states that the API knows.
@@ -244,6 +248,7 @@ func (s *Service) setRunning(id string, on bool) {
 		s.running[id] = true
 	} else {
 		delete(s.running, id)
+		delete(s.failed, id)
 	}
 }
 

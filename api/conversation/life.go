@@ -21,7 +21,37 @@ type Draft struct {
 	// initial state events. Images are data or http URLs.
 	InitialMessage string
 	Images         []string
+	// Replay, when not nil, takes the place of a first message. See SetReplay.
+	Replay *Replay
 }
+
+// A beginning is what a fresh agent begins with. The zero value is nothing:
+// it awaits the user's input.
+type beginning struct {
+	message []byte  // the user's first
+	replay  *Replay // for the agent to play
+	failed  string  // the exception that ended it; it stays in the state loading
+	noAgent bool    // … before there was an agent
+}
+
+func (d Draft) beginning() beginning {
+	r := d.Replay
+	if r == nil {
+		if d.hasMessage() {
+			return beginning{message: event.Message(d.InitialMessage, d.Images)}
+		}
+		return beginning{}
+	}
+	b := beginning{replay: r, failed: r.Class, noAgent: r.noAgent}
+	if r.Err == nil {
+		b.message = body(r.First)
+	} else if len(r.Rest) == 0 {
+		b.replay = nil // nothing to play later
+	}
+	return b
+}
+
+func (d Draft) hasMessage() bool { return d.InitialMessage != "" || len(d.Images) > 0 }
 
 // Create makes a conversation with an agent, runs it and writes its initial
 // events. A Draft.ID that exists joins that conversation, as upstream. Without
@@ -52,18 +82,14 @@ func (s *Service) Create(ctx context.Context, d Draft) (Info, error) {
 		if c, err = s.c.Store.Conversation(ctx, d.ID); err != nil {
 			return Info{}, err
 		}
-		return Info{Conversation: c, Status: Starting}, s.start(ctx, c, false)
+		return Info{Conversation: c, Status: Starting}, s.start(ctx, c, nil)
 	}
 	if err != nil {
 		return Info{}, err
 	}
-	if err := s.start(ctx, c, true); err != nil {
+	b := d.beginning()
+	if err := s.start(ctx, c, &b); err != nil {
 		return Info{}, err
-	}
-	if d.InitialMessage != "" || len(d.Images) > 0 {
-		if _, err := s.Inject(ctx, c.ID, "user", event.Message(d.InitialMessage, d.Images)); err != nil {
-			return Info{}, err
-		}
 	}
 	return Info{Conversation: c, Status: Starting}, nil
 }
@@ -82,13 +108,13 @@ func (s *Service) Start(ctx context.Context, id string) (Status, error) {
 	if s.isRunning(id) {
 		return Running, nil
 	}
-	return Starting, s.start(ctx, c, false)
+	return Starting, s.start(ctx, c, nil)
 }
 
 // start runs a conversation that does not run, and one that runs if its agent
-// is fresh. The id is locked.
-func (s *Service) start(ctx context.Context, c store.Conversation, fresh bool) error {
-	if s.isRunning(c.ID) && !fresh {
+// is fresh: then it has a beginning. The id is locked.
+func (s *Service) start(ctx context.Context, c store.Conversation, fresh *beginning) error {
+	if s.isRunning(c.ID) && fresh == nil {
 		return nil
 	}
 	if !c.Agent {
@@ -100,7 +126,17 @@ func (s *Service) start(ctx context.Context, c store.Conversation, fresh bool) e
 		return err
 	}
 	s.setRunning(c.ID, true)
-	s.notify(Notice{Conversation: c.ID, Kind: Began, After: first})
+	n := Notice{Conversation: c.ID, Kind: Began, After: first}
+	if fresh != nil {
+		if fresh.failed != "" {
+			s.fail(c.ID, fresh.failed)
+		}
+		if fresh.noAgent {
+			return nil
+		}
+		n.Replay = fresh.replay
+	}
+	s.notify(n)
 	return nil
 }
 
@@ -136,25 +172,45 @@ func (s *Service) Delete(ctx context.Context, id string) error {
 }
 
 // writeStart writes what the real server writes when a run begins (recorded
-// create_empty; start_stop_cycle has no second system message). It returns the
-// id of the first event.
-func (s *Service) writeStart(ctx context.Context, id string, fresh bool) (first int64, err error) {
+// create_empty, normal_run, replay/*; start_stop_cycle has no second system
+// message). It returns the id of the first event.
+func (s *Service) writeStart(ctx context.Context, id string, fresh *beginning) (first int64, err error) {
 	if first, err = s.writeState(ctx, id, "loading"); err != nil {
 		return 0, err
 	}
 	for _, status := range s.runtimeStatuses() {
 		s.TellStatus(id, StatusUpdate{Type: "info", ID: status})
 	}
-	if fresh {
+	var b beginning
+	if fresh != nil {
+		b = *fresh
+		if b.noAgent {
+			return first, nil
+		}
 		if _, err := s.Inject(ctx, id, "agent", systemMessage); err != nil {
 			return 0, err
 		}
+	}
+	if b.failed != "" {
+		return first, nil
+	}
+	if b.message != nil && (s.c.Answers || b.replay != nil) {
+		if _, err := s.Inject(ctx, id, "user", b.message); err != nil {
+			return 0, err
+		}
+		_, err = s.Inject(ctx, id, "environment", changeAgentState("running"))
+		return first, err // whoever answers tells when it does
 	}
 	const awaiting = "awaiting_user_input"
 	if _, err := s.Inject(ctx, id, "environment", changeAgentState(awaiting)); err != nil {
 		return 0, err
 	}
-	_, err = s.writeState(ctx, id, awaiting)
+	if _, err = s.writeState(ctx, id, awaiting); err != nil {
+		return 0, err
+	}
+	if b.message != nil {
+		_, err = s.Inject(ctx, id, "user", b.message)
+	}
 	return first, err
 }
 

@@ -12,6 +12,9 @@ type Notice struct {
 	// After, of a Began, is the id of the run's first event. What an agent
 	// answers comes after it.
 	After int64
+	// Replay, of a Began, is what the agent plays before it answers; nil is
+	// nothing.
+	Replay *Replay
 	// Update, of an Update, is a JSON object that its sockets are sent, and
 	// that nothing stores.
 	Update json.RawMessage

@@ -6,7 +6,7 @@ import "context"
 func (s *Service) Reset(ctx context.Context) error {
 	s.mu.Lock()
 	running := s.running
-	s.running = map[string]bool{}
+	s.running, s.failed = map[string]bool{}, map[string]string{}
 	s.mu.Unlock()
 	for id := range running {
 		s.notify(Notice{Conversation: id, Kind: Ended})

@@ -2,7 +2,9 @@ package conversation
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 
 	"github.com/openhands-local/openhands-local/store"
 )
@@ -25,32 +27,54 @@ func (s *Service) CanOpen(ctx context.Context, id string) (store.Conversation, e
 // conversation if it does not run (recorded resume_not_running), gives it an
 // agent if it was born without, and counts one connection more until close is
 // called. When c was deleted meanwhile, the error is ErrNotFound.
-func (s *Service) Open(ctx context.Context, c store.Conversation) (close func(), err error) {
+//
+// failure, when not nil, is what the socket has to be told: that the run has
+// no session (recorded replay_empty_list). Nobody else tells it, since nobody
+// is past Open before the run has begun.
+func (s *Service) Open(ctx context.Context, c store.Conversation) (close func(), failure json.RawMessage, err error) {
 	id := c.ID
 	defer s.busy.lock(id)()
 	switch now, err := s.c.Store.Conversation(ctx, id); {
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	case now.Birth != c.Birth:
-		return nil, &store.Error{Op: "open", ID: id, Err: store.ErrNotFound}
+		return nil, nil, &store.Error{Op: "open", ID: id, Err: store.ErrNotFound}
 	default:
 		c = now
 	}
-	fresh := !c.Agent
-	if fresh {
+	var fresh *beginning
+	if !c.Agent {
+		fresh = &beginning{}
 		c, err = s.c.Store.Update(ctx, id, func(c *store.Conversation) error {
 			c.Agent = true
 			return nil
 		})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if err := s.start(ctx, c, fresh); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s.connect(id, 1)
-	return func() { s.connect(id, -1) }, nil
+	return func() { s.connect(id, -1) }, s.failure(id), nil
+}
+
+// fail says that a run has no session, by the exception that upstream names.
+func (s *Service) fail(id, class string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed[id] = class
+}
+
+func (s *Service) failure(id string) json.RawMessage {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	class, ok := s.failed[id]
+	if !ok {
+		return nil
+	}
+	return fmt.Appendf(nil, `{"error":true,"message":"Failed to create agent session: %s"}`, class)
 }
 
 func (s *Service) connect(id string, n int) {

@@ -118,14 +118,14 @@ func TestOpen(t *testing.T) {
 			t.Errorf("Info = %d connections, %v, want %d", i.Connections, err, want)
 		}
 	}
-	closeFirst, err := s.Open(t.Context(), c)
+	closeFirst, _, err := s.Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got, want := noticed(), []string{starting, started, readied, "b began after 1"}; !slices.Equal(got, want) {
 		t.Errorf("noticed %q, want %q: the first socket brings the agent", got, want)
 	}
-	closeSecond, err := s.Open(t.Context(), c)
+	closeSecond, _, err := s.Open(t.Context(), c)
 	if err != nil || noticed() != nil {
 		t.Errorf("Open = %v and a notice, want neither", err)
 	}
@@ -138,13 +138,13 @@ func TestOpen(t *testing.T) {
 	if err := s.Delete(t.Context(), "b"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Open(t.Context(), c); !errors.Is(err, store.ErrNotFound) {
+	if _, _, err := s.Open(t.Context(), c); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("Open of a deleted conversation = %v, want ErrNotFound", err)
 	}
 	if _, err := st.Create(t.Context(), store.Conversation{ID: "b"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Open(t.Context(), c); !errors.Is(err, store.ErrNotFound) {
+	if _, _, err := s.Open(t.Context(), c); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("Open of one that was born again = %v, want ErrNotFound", err)
 	}
 }

@@ -113,11 +113,15 @@ func (s *Server) letIn(socket *socketio.Socket) error {
 	if err := s.join(socket, c.ID, at); err != nil {
 		return err
 	}
-	closed, err := s.c.Conversations.Open(ctx, c)
-	if err == nil {
-		context.AfterFunc(ctx, closed)
+	closed, failure, err := s.c.Conversations.Open(ctx, c)
+	if err != nil {
+		return err
 	}
-	return err
+	context.AfterFunc(ctx, closed)
+	if failure != nil {
+		socket.Send(frame(failure))
+	}
+	return nil
 }
 
 // replay sends the stored events after an id, and returns the id of the last

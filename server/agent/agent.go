@@ -2,29 +2,43 @@
 // conversation as an agent would, so that a client can be built without a
 // language model.
 //
-// A [Script] says what is answered to what; [Echo] repeats the message, [Load]
-// reads one from a file (its format is told there; scripts/ has examples). A
-// [Runner] plays it in every conversation that has an agent and runs. It
-// follows the conversation's events in the store and writes its own through
-// package conversation, as everyone else does.
+// An agent plays steps. A [Script] says which ones answer which message:
+// [Echo] repeats it, [Load] reads a script from a file (its format is told
+// there; scripts/ has examples). A conversation that was made to replay a list
+// of events plays that first, whatever the script, and without one too. A
+// [Runner] plays in every conversation that runs and has an agent. It follows
+// the conversation's events in the store and writes its own through package
+// conversation, as everyone else does.
 //
-// An answer is (recorded action_good_message):
+// An answer is (recorded normal_run, replay/*):
 //
-//	agent_state_changed running
-//	…                                        the steps of the first rule that matches
+//	recall                                   what the agent looks up for the message, of source user
+//	agent_state_changed running              unless it is
+//	recall, or null                          found for the first message of a conversation; nothing later
+//	…                                        the rest of the replay, or the steps of the first rule that matches
 //	agent_state_changed awaiting_user_input  or finished, rejected, error
+//
+// A replay that ends otherwise than by a finish, a reject or a message which
+// waits goes on with the rule that matches its last message of the user, as
+// upstream asks the model then.
 //
 // The user's change_agent_state is respected: paused halts an answer before
 // its next step until running is asked for, stopped gives it up. A message to
 // an agent that is paused or stopped wakes it (recorded
-// action_change_state_paused, action_change_state_stopped). A finish or reject
-// of the user's gives up the answer too.
+// action_change_state_paused, action_change_state_stopped); a replay then goes
+// on where it was. A finish or reject of the user's gives up the answer too.
 //
-// Only messages that come after a run's first event are answered, so nothing is
-// answered twice after a restart.
+// Only messages that come after a run's first event are answered, and a replay
+// is not kept. So after a restart nothing is answered or played twice, and
+// what was under way is given up: the agent awaits the user's input, as
+// upstream's (recorded resume_not_running).
+//
+// differences.txt lists which events of the recorded replays are others, and
+// why.
 package agent
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,18 +49,19 @@ import (
 
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/event"
+	"github.com/openhands-local/openhands-local/api/pyjson"
 	"github.com/openhands-local/openhands-local/store"
 )
 
-// A Config says what a Runner works with. All fields are required.
+// A Config says what a Runner works with. All fields but Script are required.
 type Config struct {
 	Conversations *conversation.Service
 	Store         store.Store // the one of Conversations
-	Script        *Script
+	Script        *Script     // nil answers nothing: it only replays
 	Log           *slog.Logger
 }
 
-// A Runner plays a script in every conversation. Make one with [New].
+// A Runner plays in every conversation. Make one with [New].
 type Runner struct {
 	c      Config
 	unhear func()
@@ -88,8 +103,8 @@ func (r *Runner) hear(n conversation.Notice) {
 		a.end()
 		delete(r.runs, n.Conversation)
 	}
-	if n.Kind == conversation.Began && !r.closed {
-		r.runs[n.Conversation] = r.begin(n.Conversation, n.After)
+	if n.Kind == conversation.Began && !r.closed && (r.c.Script != nil || n.Replay != nil) {
+		r.runs[n.Conversation] = r.begin(n)
 	}
 }
 
@@ -104,22 +119,36 @@ type run struct {
 
 	changed  <-chan struct{} // of the store
 	read     int64           // the last event that was read
-	messages []string        // to be answered
+	own      map[int64]bool  // events of its own that are not read yet
+	messages []message       // of the user, to be answered
+	spoken   bool            // the user has said something that was answered
+	last     string          // the user's last message that was taken up
+	date     string          // of the last that was read
+	replay   []Step          // what is still to be played again
 	state    string          // the last that was read since the answer began
 	paused   bool
 }
 
-func (r *Runner) begin(id string, after int64) *run {
-	a := &run{Runner: r, id: id, read: after, done: make(chan struct{})}
+// A message is what the user says.
+type message struct {
+	id   int64
+	text string
+}
+
+func (r *Runner) begin(n conversation.Notice) *run {
+	a := &run{Runner: r, id: n.Conversation, read: n.After, done: make(chan struct{}), own: map[int64]bool{}}
+	if n.Replay != nil {
+		a.replay = replaySteps(n.Replay.Rest)
+	}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	var unwatch func()
-	a.changed, unwatch = r.c.Store.Watch(id)
+	a.changed, unwatch = r.c.Store.Watch(a.id)
 	go func() {
 		defer close(a.done)
 		defer unwatch()
 		err := a.serve()
-		if a.ctx.Err() == nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrClosed) {
-			r.c.Log.Error("agent: ended", "conversation", id, "error", err.Error())
+		if a.ctx.Err() == nil && err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrClosed) {
+			r.c.Log.Error("agent: ended", "conversation", a.id, "error", err.Error())
 		}
 	}()
 	return a
@@ -133,7 +162,8 @@ func (a *run) end() {
 // errGivenUp: the user does not want the rest of the answer.
 var errGivenUp = errors.New("answer given up")
 
-// serve answers messages until the run ends; its error is never nil.
+// serve answers messages until the run ends, with an error, or, without a
+// script, until the replay has.
 func (a *run) serve() error {
 	if err := a.catchUp(); err != nil && !errors.Is(err, errGivenUp) {
 		return err
@@ -150,74 +180,167 @@ func (a *run) serve() error {
 				return err
 			}
 		}
-		message := a.messages[0]
+		m := a.messages[0]
 		a.messages = a.messages[1:]
-		if err := a.answer(message); err != nil && !errors.Is(err, errGivenUp) {
+		if err := a.answer(m); err != nil && !errors.Is(err, errGivenUp) {
 			return err
 		}
 		a.state = ""
+		if a.c.Script == nil && len(a.replay) == 0 {
+			return nil
+		}
 	}
 }
 
 // answer answers a message, and names the conversation by it.
-func (a *run) answer(message string) error {
-	if a.state != "running" {
-		if err := a.tell("running", ""); err != nil {
-			return err
-		}
+func (a *run) answer(m message) error {
+	if err := a.takeUp(m, a.state == "running"); err != nil {
+		return err
 	}
 	a.state = ""
-	state, err := a.play(a.c.Script.match(message))
+	end, err := a.play(&a.replay)
+	if err == nil && end == (ending{}) {
+		steps := a.c.Script.match(a.last)
+		end, err = a.play(&steps)
+	}
 	if err != nil {
 		return err
 	}
-	if err := a.tell(state, ""); err != nil || state == "" {
+	if err := a.tell(cmp.Or(end.state, "awaiting_user_input"), end.reason); err != nil {
 		return err
 	}
-	if t := title(message); t != "" {
+	if t := title(m.text); t != "" {
 		return a.c.Conversations.SetTitle(a.ctx, a.id, t)
 	}
 	return nil
 }
 
-// play takes steps, and returns the state that the agent is in after them, ""
-// when a step has told it already.
-func (a *run) play(steps []Step) (state string, err error) {
-	state = "awaiting_user_input"
-	cause := int64(-1) // the last action
-	for _, s := range steps {
-		if err := a.sleep(s.Wait); err != nil {
-			return "", err
+// takeUp writes what comes before every answer: that the agent looks up what
+// it knows for the message, that it runs, and what it found.
+func (a *run) takeUp(m message, runs bool) error {
+	a.last = m.text
+	first, err := a.isFirst(m.id)
+	if err != nil {
+		return err
+	}
+	kind := "knowledge"
+	if first {
+		kind = "workspace_context"
+	}
+	id, err := a.store("user", object("action", pyjson.StringOf("recall"),
+		"args", object("recall_type", pyjson.StringOf(kind), "query", pyjson.StringOf(m.text))).Append(nil))
+	if err != nil {
+		return err
+	}
+	if !runs {
+		if err := a.tell("running", ""); err != nil {
+			return err
 		}
+	}
+	return a.recalled(id, kind)
+}
+
+// isFirst tells whether a message is the user's first in the conversation.
+func (a *run) isFirst(id int64) (bool, error) {
+	if a.spoken {
+		return false, nil
+	}
+	a.spoken = true
+	for e, err := range store.Scan(a.ctx, a.c.Store, a.id, store.Range{To: id - 1}) {
+		if err != nil {
+			return false, err
+		}
+		if v, ok := userAction(e); ok && v.Action == "message" {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// recalled stores what a recall found.
+func (a *run) recalled(cause int64, kind string) error {
+	found := object("observation", pyjson.StringOf("null"), "content", pyjson.StringOf(""))
+	if kind == "workspace_context" {
+		found = object("observation", pyjson.StringOf("recall"), "content", pyjson.StringOf("Added workspace context"),
+			"extras", object("recall_type", pyjson.StringOf(kind), "date", pyjson.StringOf(a.date), "working_dir", pyjson.StringOf("/workspace")))
+	}
+	_, err := a.store("environment", Step{Event: found}.body(cause))
+	return err
+}
+
+// store stores an event of the agent's doing.
+func (a *run) store(source string, body []byte) (int64, error) {
+	id, err := a.c.Conversations.Inject(a.ctx, a.id, source, body)
+	if err == nil {
+		a.own[id] = true
+	}
+	return id, err
+}
+
+// An ending is a state that steps have led to, and why.
+type ending struct{ state, reason string }
+
+// play takes steps off a list, up to one that ends the answer; no ending when
+// none does.
+func (a *run) play(steps *[]Step) (end ending, err error) {
+	cause := int64(-1) // the last action
+	for len(*steps) > 0 {
+		s := (*steps)[0]
+		if err := a.sleep(s.Wait); err != nil {
+			return end, err
+		}
+		*steps = (*steps)[1:]
+		end = ending{}
 		switch {
 		case s.Confirm != nil:
 			confirmed, err := a.confirm()
 			if err != nil {
-				return "", err
+				return end, err
 			}
 			if !confirmed {
-				return a.play(s.Confirm.Rejected)
+				rest := s.Confirm.Rejected
+				return a.play(&rest)
 			}
 		case s.Fail != "":
 			a.c.Conversations.TellStatus(a.id, conversation.StatusUpdate{Type: "error", ID: "STATUS$ERROR", Message: s.Fail})
-			return "", a.tell("error", s.Fail) // recorded llm_failure
+			return ending{"error", s.Fail}, nil // recorded llm_failure
 		default:
-			id, err := a.c.Conversations.Inject(a.ctx, a.id, s.source(), s.body(cause))
+			id, err := a.store(s.source(), s.body(cause))
 			if err != nil {
-				return "", err
+				return end, err
 			}
-			switch s.Event["action"] {
-			case nil:
-			case "finish":
-				return "finished", nil
-			case "reject":
-				return "rejected", nil
-			default:
-				cause = id
+			if s.action() == "" {
+				continue
+			}
+			cause = id
+			if end, err = a.follow(s, id); err != nil || end.state == "finished" || end.state == "rejected" {
+				return end, err
 			}
 		}
 	}
-	return state, nil
+	return end, nil
+}
+
+// follow does what an action leads to, whoever's it is.
+func (a *run) follow(s Step, id int64) (ending, error) {
+	switch s.action() {
+	case "finish":
+		return ending{state: "finished"}, nil
+	case "reject":
+		return ending{state: "rejected"}, nil
+	case "recall":
+		return ending{}, a.recalled(id, s.arg("recall_type").Text())
+	case "change_agent_state":
+		return ending{}, a.tell(s.arg("agent_state").Text(), "")
+	case "message":
+		if s.source() == "user" {
+			return ending{}, a.takeUp(message{id, s.arg("content").Text()}, true)
+		}
+		if s.arg("wait_for_response").Truthy() {
+			return ending{state: "awaiting_user_input"}, nil
+		}
+	}
+	return ending{}, nil
 }
 
 // confirm asks the user, and tells whether the answer was yes.
@@ -297,11 +420,13 @@ func (a *run) catchUp() (err error) {
 			return scan
 		}
 		a.read = e.ID
-		switch f := event.Flags(e.Flags); {
-		case f&event.IsStateChange != 0:
+		switch {
+		case a.own[e.ID]:
+			delete(a.own, e.ID)
+		case event.Flags(e.Flags)&event.IsStateChange != 0:
 			err = errors.Join(err, a.takeState(e.JSON))
-		case f&(event.IsAction|event.IsEnvironment) == event.IsAction:
-			err = errors.Join(err, a.takeAction(e.JSON))
+		default:
+			err = errors.Join(err, a.takeAction(e))
 		}
 	}
 	return err
@@ -330,17 +455,15 @@ func (a *run) takeState(text []byte) error {
 }
 
 // takeAction takes an action of the user's.
-func (a *run) takeAction(text []byte) error {
-	var e struct {
-		Source, Action string
-		Args           struct{ Content string }
-	}
-	if json.Unmarshal(text, &e) != nil || e.Source != "user" {
+func (a *run) takeAction(e store.Event) error {
+	v, ok := userAction(e)
+	if !ok {
 		return nil
 	}
-	switch e.Action {
+	switch v.Action {
 	case "message":
-		a.messages = append(a.messages, e.Args.Content)
+		a.messages = append(a.messages, message{e.ID, v.Args.Content})
+		a.date, _, _ = strings.Cut(v.Timestamp, "T")
 		a.paused = false
 	case "finish":
 		return errors.Join(a.tell("finished", ""), errGivenUp)
@@ -348,6 +471,21 @@ func (a *run) takeAction(text []byte) error {
 		return errors.Join(a.tell("rejected", ""), errGivenUp)
 	}
 	return nil
+}
+
+// A said is an action of the user's, as far as an agent looks at it.
+type said struct {
+	Timestamp, Source, Action string
+	Args                      struct{ Content string }
+}
+
+// userAction reads an event, and tells whether it is an action of the user's.
+func userAction(e store.Event) (v said, ok bool) {
+	if event.Flags(e.Flags)&(event.IsAction|event.IsEnvironment) != event.IsAction {
+		return v, false
+	}
+	ok = json.Unmarshal(e.JSON, &v) == nil && v.Source == "user"
+	return v, ok
 }
 
 // title is made of the first words of a message.

@@ -23,12 +23,13 @@ type bench struct {
 	*testing.T
 	store         store.Store
 	conversations *conversation.Service
+	begun         []string // what a conversation tells first
 }
 
 func newBench(t *testing.T, s *agent.Script) *bench {
 	t.Helper()
 	b := &bench{T: t, store: memstore.New()}
-	b.conversations = conversation.New(conversation.Config{Store: b.store, Now: time.Now, NewID: func() string { return "c" }})
+	b.conversations = conversation.New(conversation.Config{Store: b.store, Now: time.Now, NewID: func() string { return "c" }, Answers: s != nil})
 	err := b.store.UpdateRecord(t.Context(), conversation.SettingsRecord, func([]byte) ([]byte, error) {
 		return []byte(`{"llm_api_key":"k"}`), nil
 	})
@@ -45,6 +46,10 @@ func newBench(t *testing.T, s *agent.Script) *bench {
 // create makes a conversation with a first message.
 func (b *bench) create(message string) {
 	b.Helper()
+	b.begun = []string{"=loading"}
+	if message == "" {
+		b.begun = append(b.begun, awaiting)
+	}
 	if _, err := b.conversations.Create(b.Context(), conversation.Draft{ID: "c", InitialMessage: message}); err != nil {
 		b.Fatal(err)
 	}
@@ -72,7 +77,7 @@ func (b *bench) ask(state string) {
 }
 
 // told is a conversation in short: a state as =state, other events as
-// source:kind:what.
+// source:kind:what, without what the agent looks up (TestRecall).
 func (b *bench) told() (all []string) {
 	b.Helper()
 	command := int64(-1)
@@ -96,6 +101,7 @@ func (b *bench) told() (all []string) {
 		case v.Observation == "agent_state_changed":
 			all = append(all, strings.TrimRight("="+v.Extras.State+" "+v.Extras.Reason, " "))
 		case v.Action == "change_agent_state" || v.Action == "system":
+		case v.Action == "recall" || v.Observation == "recall" || v.Observation == "null":
 		default:
 			all = append(all, v.Source+":"+v.Action+v.Observation+":"+v.Args.Content+v.Args.Command+v.Content)
 		}
@@ -109,10 +115,10 @@ func (b *bench) told() (all []string) {
 	return all
 }
 
-// expect waits until a conversation tells this after the first states.
+// expect waits until a conversation tells this after what it begins with.
 func (b *bench) expect(want ...string) {
 	b.Helper()
-	want = append([]string{"=loading", "=awaiting_user_input"}, want...)
+	want = append(slices.Clone(b.begun), want...)
 	var got []string
 	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		if got = b.told(); len(got) >= len(want) {

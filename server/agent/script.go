@@ -2,11 +2,11 @@ package agent
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -16,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/openhands-local/openhands-local/api/event"
+	"github.com/openhands-local/openhands-local/api/pyjson"
 )
 
 // A Script is what an agent answers to what.
@@ -32,10 +33,11 @@ type Rule struct {
 // and Confirm.
 type Step struct {
 	Wait time.Duration // before
-	// Event is stored as given, of the agent unless it has a source. Its
-	// strings are templates of the match: $0, $1, ${name}; $$ is a dollar. An
-	// observation without a cause gets the last action's id.
-	Event map[string]any
+	// Event is stored as given, of the agent unless it has a source; null is
+	// none. An observation without a cause gets the last action's id. In a
+	// Rule its strings are templates of the match: $0, $1, ${name}; $$ is a
+	// dollar.
+	Event pyjson.Value
 	// Fail ends the answer in the state error, with this reason.
 	Fail string
 	// Confirm asks the user and goes on when the answer is yes.
@@ -51,8 +53,18 @@ func Echo() *Script {
 }
 
 // say is an agent's message that hands over to the user.
-func say(text string) map[string]any {
-	return map[string]any{"action": "message", "args": map[string]any{"content": text, "wait_for_response": true}}
+func say(text string) pyjson.Value {
+	return object("action", pyjson.StringOf("message"),
+		"args", object("content", pyjson.StringOf(text), "wait_for_response", pyjson.BoolOf(true)))
+}
+
+// object makes an object of keys and values.
+func object(pairs ...any) pyjson.Value {
+	var o pyjson.Builder
+	for pair := range slices.Chunk(pairs, 2) {
+		o.Set(pair[0].(string), pair[1].(pyjson.Value))
+	}
+	return o.Object()
 }
 
 // ByName returns the script that a flag names: nil for "none", [Echo] for
@@ -152,10 +164,10 @@ func readStep(n *yaml.Node) (s Step, err error) {
 	case f["say"] != nil:
 		s.Event = say(f["say"].Value)
 	case f["event"] != nil:
-		if err := f["event"].Decode(&s.Event); err != nil {
-			return s, wrong(f["event"], "event: want an object")
+		if s.Event, err = valueOf(f["event"]); err == nil {
+			err = s.check()
 		}
-		if err := s.check(); err != nil {
+		if err != nil {
 			return s, wrong(f["event"], "event: %v", err)
 		}
 	case f["fail"] != nil:
@@ -176,8 +188,24 @@ func readStep(n *yaml.Node) (s Step, err error) {
 	return s, nil
 }
 
+// valueOf is the JSON value that a node of YAML says.
+func valueOf(n *yaml.Node) (pyjson.Value, error) {
+	var v any
+	if err := n.Decode(&v); err != nil {
+		return pyjson.Value{}, err
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return pyjson.Value{}, err // YAML has a few values that JSON has not
+	}
+	return pyjson.Decode(text)
+}
+
 // check tells what is wrong with an event.
 func (s Step) check() error {
+	if s.Event.Kind() != pyjson.Object {
+		return errors.New("want an object")
+	}
 	if !slices.Contains([]string{"agent", "environment", "user"}, s.source()) {
 		return fmt.Errorf("source %q: want agent, environment or user", s.source())
 	}
@@ -187,29 +215,39 @@ func (s Step) check() error {
 
 // source is whom the event is of.
 func (s Step) source() string {
-	if source, ok := s.Event["source"].(string); ok {
-		return source
-	}
-	return "agent"
+	source, _ := s.Event.Get("source")
+	return cmp.Or(source.Text(), "agent")
+}
+
+// action is the name of the action that the event is, "" when it is none.
+func (s Step) action() string {
+	action, _ := s.Event.Get("action")
+	return action.Text()
+}
+
+// arg is an argument of the action that the event is.
+func (s Step) arg(name string) pyjson.Value {
+	args, _ := s.Event.Get("args")
+	v, _ := args.Get(name)
+	return v
 }
 
 // body is the event's JSON. An observation is caused by the last action, if
 // there was one.
 func (s Step) body(cause int64) []byte {
-	e := maps.Clone(s.Event)
-	delete(e, "source")
-	if _, ok := e["cause"]; !ok && e["observation"] != nil && cause >= 0 {
-		e["cause"] = cause
+	e := s.Event.Without("source")
+	if _, given := e.Get("cause"); !given && s.action() == "" && cause >= 0 {
+		e = pyjson.ObjectOf(append(e.Members(), pyjson.Member{Key: "cause", Value: pyjson.IntOf(cause)})...)
 	}
-	text, err := json.Marshal(e)
-	if err != nil {
-		return nil // refused as no event: YAML has a few values that JSON has not
-	}
-	return text
+	return e.Append(nil)
 }
 
-// match returns the steps that answer a message, their templates filled in.
+// match returns the steps that answer a message, their templates filled in; a
+// nil script has none.
 func (s *Script) match(message string) []Step {
+	if s == nil {
+		return nil
+	}
 	for _, r := range s.Rules {
 		if found := r.On.FindStringSubmatchIndex(message); found != nil {
 			return fillSteps(r.Steps, func(template string) string {
@@ -223,9 +261,7 @@ func (s *Script) match(message string) []Step {
 func fillSteps(steps []Step, expand func(string) string) []Step {
 	steps = slices.Clone(steps)
 	for i, s := range steps {
-		if s.Event != nil {
-			steps[i].Event = fill(s.Event, expand).(map[string]any)
-		}
+		steps[i].Event = fill(s.Event, expand)
 		steps[i].Fail = expand(s.Fail)
 		if s.Confirm != nil {
 			steps[i].Confirm = &Confirm{fillSteps(s.Confirm.Rejected, expand)}
@@ -234,23 +270,23 @@ func fillSteps(steps []Step, expand func(string) string) []Step {
 	return steps
 }
 
-// fill expands the strings of a JSON value.
-func fill(v any, expand func(string) string) any {
-	switch v := v.(type) {
-	case string:
-		return expand(v)
-	case []any:
-		filled := make([]any, len(v))
-		for i, item := range v {
+// fill expands the strings of a value.
+func fill(v pyjson.Value, expand func(string) string) pyjson.Value {
+	switch v.Kind() {
+	case pyjson.String:
+		return pyjson.StringOf(expand(v.Text()))
+	case pyjson.Array:
+		filled := make([]pyjson.Value, len(v.Items()))
+		for i, item := range v.Items() {
 			filled[i] = fill(item, expand)
 		}
-		return filled
-	case map[string]any:
-		filled := make(map[string]any, len(v))
-		for key, item := range v {
-			filled[key] = fill(item, expand)
+		return pyjson.ArrayOf(filled...)
+	case pyjson.Object:
+		filled := make([]pyjson.Member, len(v.Members()))
+		for i, m := range v.Members() {
+			filled[i] = pyjson.Member{Key: m.Key, Value: fill(m.Value, expand)}
 		}
-		return filled
+		return pyjson.ObjectOf(filled...)
 	}
 	return v
 }

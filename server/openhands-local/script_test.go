@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -29,13 +30,14 @@ func TestMain(m *testing.M) {
 //	http METHOD PATH [-H 'Name: value' …] [BODY]
 //	                          prints the status, the headers that are ours, and the body
 //	status N COMMAND …        runs it and wants this exit status
-//	retry COMMAND …           until it succeeds, for ten seconds
+//	poll PATTERN METHOD PATH …
+//	                          http again and again until its output matches, for ten seconds
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"start": start, "signal": sendSignal, "http": request, "status": status,
+			"start": start, "signal": sendSignal, "http": request, "poll": poll, "status": status,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Values[serverKey{}] = &running{}
@@ -116,7 +118,27 @@ func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
 // shown are the headers that http prints beside X-… and Access-Control-….
 var shown = []string{"Allow", "Cache-Control", "Content-Type", "Location", "Set-Cookie"}
 
+func poll(ts *testscript.TestScript, neg bool, args []string) {
+	pattern, err := regexp.Compile(args[0])
+	ts.Check(err)
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		var out strings.Builder
+		requestTo(ts, &out, neg, args[1:])
+		if pattern.MatchString(out.String()) {
+			fmt.Fprint(ts.Stdout(), out.String())
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("no %s after ten seconds:\n%s", pattern, out.String())
+		}
+	}
+}
+
 func request(ts *testscript.TestScript, neg bool, args []string) {
+	requestTo(ts, ts.Stdout(), neg, args)
+}
+
+func requestTo(ts *testscript.TestScript, out io.Writer, neg bool, args []string) {
 	q, err := http.NewRequest(args[0], ts.Getenv("URL")+args[1], nil)
 	ts.Check(err)
 	args = args[2:]
@@ -146,7 +168,6 @@ func request(ts *testscript.TestScript, neg bool, args []string) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	ts.Check(err)
-	out := ts.Stdout()
 	fmt.Fprintln(out, resp.StatusCode)
 	for _, name := range slices.Sorted(maps.Keys(resp.Header)) {
 		if strings.HasPrefix(name, "X-") && name != "X-Request-Id" || strings.HasPrefix(name, "Access-Control-") || slices.Contains(shown, name) {
