@@ -45,6 +45,10 @@ type Config struct {
 	Agent string
 	// Frontend is the folder of the built web UI; empty serves none.
 	Frontend string
+	// MaxRunning is how many conversations run at most, 0 for any number: one
+	// more stops the one that was written to longest ago. nil means upstream's
+	// 3 when Strict, else 0.
+	MaxRunning *int
 	// Access lists who may talk to the server beside this machine.
 	Access Access
 	// MaxBody is the most bytes of a request's body; 0 means DefaultMaxBody.
@@ -76,6 +80,17 @@ func (c Config) agent() string {
 	return c.Agent
 }
 
+// maxRunning is the limit, 0 for none.
+func (c Config) maxRunning() int {
+	switch {
+	case c.MaxRunning != nil:
+		return *c.MaxRunning
+	case c.Strict:
+		return 3 // recorded too_many_conversations
+	}
+	return 0
+}
+
 // DefaultMaxBody is the most bytes of a body unless Config.MaxBody says
 // another number.
 const DefaultMaxBody = 16 << 20
@@ -103,6 +118,9 @@ func (c Config) Check() error {
 	}
 	if c.MaxBody < 0 {
 		wrong("max body %d: want a number of bytes above 0", c.MaxBody)
+	}
+	if c.maxRunning() < 0 {
+		wrong("max running %d: want a number of conversations, or 0 for any", *c.MaxRunning)
 	}
 	if _, err := c.settings(); err != nil {
 		problems = append(problems, err)

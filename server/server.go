@@ -152,7 +152,7 @@ func (s *Server) conversations(ctx context.Context, answers bool) (*conversation
 	}
 	now, newID := sources(s.c.Seed, latest)
 	return conversation.New(conversation.Config{
-		Store: s.store, Now: now, NewID: newID, Strict: s.c.Strict, Answers: answers,
+		Store: s.store, Now: now, NewID: newID, Strict: s.c.Strict, Answers: answers, MaxRunning: s.c.maxRunning(),
 	}), nil
 }
 

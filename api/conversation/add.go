@@ -94,6 +94,9 @@ func (s *Service) add(ctx context.Context, id string, body []byte, key string, r
 // bear makes a conversation for a bare event: it runs and has no agent.
 func (s *Service) bear(ctx context.Context, id string) error {
 	defer s.busy.lock(id)()
+	if err := s.makeRoom(ctx, id); err != nil {
+		return err
+	}
 	now := s.c.Now()
 	_, err := s.c.Store.Create(ctx, store.Conversation{ID: id, CreatedAt: now, UpdatedAt: now})
 	if err != nil && !errors.Is(err, store.ErrConflict) { // another event may have been first

@@ -50,6 +50,9 @@ type Config struct {
 	// begins the run (recorded normal_run); otherwise the agent awaits the
 	// user's input before it.
 	Answers bool
+	// MaxRunning is how many conversations run at most: one more stops the one
+	// that was written to longest ago. 0 is no limit.
+	MaxRunning int
 }
 
 // A Service keeps the rules of all conversations.

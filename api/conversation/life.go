@@ -1,10 +1,14 @@
 package conversation
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/openhands-local/openhands-local/api/event"
 	"github.com/openhands-local/openhands-local/store"
@@ -117,6 +121,9 @@ func (s *Service) start(ctx context.Context, c store.Conversation, fresh *beginn
 	if s.isRunning(c.ID) && fresh == nil {
 		return nil
 	}
+	if err := s.makeRoom(ctx, c.ID); err != nil {
+		return err
+	}
 	if !c.Agent {
 		s.setRunning(c.ID, true)
 		return nil
@@ -137,6 +144,44 @@ func (s *Service) start(ctx context.Context, c store.Conversation, fresh *beginn
 		n.Replay = fresh.replay
 	}
 	s.notify(n)
+	return nil
+}
+
+// makeRoom stops conversations, beginning with the one that was written to
+// longest ago, until one more may run (recorded too_many_conversations). Each
+// of them runs, so whoever has it locked waits for no other, and this waits for
+// no one that waits for it.
+func (s *Service) makeRoom(ctx context.Context, id string) error {
+	if s.c.MaxRunning <= 0 || s.isRunning(id) {
+		return nil
+	}
+	s.mu.RLock()
+	running := slices.Collect(maps.Keys(s.running))
+	s.mu.RUnlock()
+	if len(running) < s.c.MaxRunning {
+		return nil
+	}
+	var infos []Info
+	for _, id := range running {
+		i, err := s.Info(ctx, id)
+		if errors.Is(err, store.ErrNotFound) {
+			continue // deleted since
+		}
+		if err != nil {
+			return err
+		}
+		infos = append(infos, i)
+	}
+	slices.SortFunc(infos, func(a, b Info) int {
+		return cmp.Or(a.UpdatedAt.Compare(b.UpdatedAt), strings.Compare(a.ID, b.ID))
+	})
+	for _, i := range infos[:max(0, len(infos)-s.c.MaxRunning+1)] {
+		s.TellStatus(i.ID, StatusUpdate{Type: "error", ID: "AGENT_ERROR$TOO_MANY_CONVERSATIONS",
+			Message: fmt.Sprintf("More than %d conversations would run: this one, not written to for longest, is stopped. Start it again to go on.", s.c.MaxRunning)})
+		if _, err := s.Stop(ctx, i.ID); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
 	return nil
 }
 

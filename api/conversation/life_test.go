@@ -1,12 +1,91 @@
 package conversation_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/openhands-local/openhands-local/api/conversation"
+	"github.com/openhands-local/openhands-local/store/memstore"
 )
+
+// TestMaxRunning: one more stops the one that was written to longest ago,
+// however it comes to run.
+func TestMaxRunning(t *testing.T) {
+	st := memstore.New()
+	now := time.Now()
+	s := conversation.New(conversation.Config{Store: st, NewID: func() string { return "c" }, MaxRunning: 2,
+		Now: func() time.Time { now = now.Add(time.Second); return now }})
+	if err := st.UpdateRecord(t.Context(), conversation.SettingsRecord, func([]byte) ([]byte, error) { return []byte(`{"llm_api_key":"k"}`), nil }); err != nil {
+		t.Fatal(err)
+	}
+	var noticed []string
+	s.Listen(func(n conversation.Notice) {
+		if n.Kind == conversation.Ended || strings.Contains(string(n.Update), `"type":"error"`) {
+			noticed = append(noticed, fmt.Sprint(n.Conversation, " ", string(n.Update)))
+		}
+	})
+	create := func(id string) func() error {
+		return func() error { _, err := s.Create(t.Context(), conversation.Draft{ID: id}); return err }
+	}
+	add := func(id string) func() error {
+		return func() error {
+			_, err := s.Add(t.Context(), id, []byte(`{"action":"null","args":{}}`), "")
+			return err
+		}
+	}
+	steps := []struct {
+		name    string
+		do      func() error
+		stopped string
+		running []string
+	}{
+		{"create a", create("a"), "", []string{"a"}},
+		{"create b", create("b"), "", []string{"a", "b"}},
+		{"write to a", add("a"), "", []string{"a", "b"}},
+		{"create c", create("c"), "b", []string{"a", "c"}},
+		{"start b", func() error { _, err := s.Start(t.Context(), "b"); return err }, "a", []string{"b", "c"}},
+		{"start b again", func() error { _, err := s.Start(t.Context(), "b"); return err }, "", []string{"b", "c"}},
+		{"write to a", add("a"), "c", []string{"a", "b"}},
+		{"write to a new one", add("d"), "b", []string{"a", "d"}},
+		{"open d", func() error {
+			c, err := s.CanOpen(t.Context(), "d")
+			if err == nil {
+				_, _, err = s.Open(t.Context(), c)
+			}
+			return err
+		}, "", []string{"a", "d"}},
+	}
+	for _, step := range steps {
+		noticed = nil
+		if err := step.do(); err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		var want []string
+		if step.stopped != "" {
+			want = []string{step.stopped + ` {"status_update":true,"type":"error","id":"AGENT_ERROR$TOO_MANY_CONVERSATIONS","message":"`, step.stopped + " "}
+		}
+		if !slices.EqualFunc(noticed, want, strings.HasPrefix) {
+			t.Errorf("%s: noticed %q, want %q", step.name, noticed, want)
+		}
+		all, _, err := s.List(t.Context(), 0, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var running []string
+		for _, i := range all {
+			if i.Status == conversation.Running {
+				running = append(running, i.ID)
+			}
+		}
+		slices.Sort(running)
+		if !slices.Equal(running, step.running) {
+			t.Errorf("%s: running %v, want %v", step.name, running, step.running)
+		}
+	}
+}
 
 // TestSetReplay: why a list cannot be played is told, with upstream's name for
 // it.

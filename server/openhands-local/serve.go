@@ -15,6 +15,7 @@ import (
 // serverFlags are the flags of every command that runs a server.
 type serverFlags struct {
 	Agent       string   `default:"echo" help:"Who answers messages: echo, none, or script:FILE." placeholder:"echo|none|script:FILE"`
+	MaxRunning  *int     `help:"Most conversations that run at once: one more stops the one that was written to longest ago. 0 is no limit, and the default; with --strict the default is 3, as in OpenHands." placeholder:"N"`
 	Strict      bool     `help:"Refuse everything that OpenHands refuses."`
 	Settings    string   `default:"placeholder" help:"What a new folder begins with: placeholder, none, or a JSON file."`
 	Workspace   string   `help:"One folder for the files of all conversations." placeholder:"DIR"`
@@ -38,7 +39,7 @@ func (*serverFlags) Help() string {
 func (f *serverFlags) config(e *env) server.Config {
 	get := func(name string) string { v, _ := e.lookup(name); return v }
 	return server.Config{
-		Key: get("SESSION_API_KEY"), Agent: f.Agent, Strict: f.Strict, SetConversationID: get("ALLOW_SET_CONVERSATION_ID") == "1",
+		Key: get("SESSION_API_KEY"), Agent: f.Agent, MaxRunning: f.MaxRunning, Strict: f.Strict, SetConversationID: get("ALLOW_SET_CONVERSATION_ID") == "1",
 		Settings: f.Settings, Workspace: f.Workspace, Frontend: f.Frontend, MaxBody: f.MaxBody, RateLimit: f.RateLimit, Seed: f.Seed,
 		Access:      server.Access{Hosts: f.AllowHost, Origins: append(f.CorsOrigin, list(get("PERMITTED_CORS_ORIGINS"))...)},
 		LogRequests: f.LogRequests, Log: slog.New(f.records(e.stderr)), Version: version(),
