@@ -79,6 +79,8 @@ var (
 	deletedBucket       = []byte("deleted")
 	recordsBucket       = []byte("records")
 
+	allBuckets = [][]byte{metaBucket, conversationsBucket, newestBucket, eventsBucket, keysBucket, deletedBucket, recordsBucket}
+
 	schemaKey = []byte("schema")
 )
 
@@ -134,7 +136,7 @@ func open(path string, o Options) (s *Store, err error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	began := time.Now()
-	db, found, err := openFile(path)
+	db, _, found, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -181,19 +183,12 @@ func (s *Store) prepare() error {
 		return err
 	}
 	err = s.update(func(tx *bolt.Tx) error {
-		meta, err := tx.CreateBucket(metaBucket)
-		if err != nil {
-			return err
-		}
-		if err := meta.Put(schemaKey, binary.BigEndian.AppendUint32(nil, schema)); err != nil {
-			return err
-		}
-		for _, name := range [][]byte{conversationsBucket, newestBucket, eventsBucket, keysBucket, deletedBucket, recordsBucket} {
+		for _, name := range allBuckets {
 			if _, err := tx.CreateBucket(name); err != nil {
 				return err
 			}
 		}
-		return nil
+		return tx.Bucket(metaBucket).Put(schemaKey, binary.BigEndian.AppendUint32(nil, schema))
 	})
 	if err != nil {
 		return err

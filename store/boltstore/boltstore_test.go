@@ -38,6 +38,10 @@ func TestMain(m *testing.M) {
 		fmt.Printf("%v, less than a second %v", err, time.Since(began) < time.Second)
 	case "append":
 		appendForEver(path)
+	case "compact":
+		if _, _, err := Compact(context.Background(), path, Watcher{}); err != nil {
+			panic(err)
+		}
 	default:
 		os.Exit(m.Run())
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -201,11 +202,21 @@ func putConversation(tx *bolt.Tx, c store.Conversation) error {
 	return tx.Bucket(conversationsBucket).Put([]byte(c.ID), record)
 }
 
+// sign is turned over in newest's keys: seconds before 1970 sort before those
+// after it.
+const sign = 1 << 63
+
 // newestKey returns the key of a conversation in newest. Its bits are inverted,
 // so that the newest comes first.
 func newestKey(c store.Conversation) []byte {
-	const sign = 1 << 63 // seconds before 1970 sort before those after it
 	k := binary.BigEndian.AppendUint64(nil, ^(uint64(c.CreatedAt.Unix()) ^ sign))
 	k = binary.BigEndian.AppendUint32(k, ^uint32(c.CreatedAt.Nanosecond()))
 	return binary.BigEndian.AppendUint64(k, ^c.Birth)
+}
+
+// fromNewest returns what a key and value of newest say of a conversation.
+func fromNewest(key, value []byte) store.Conversation {
+	seconds, nanoseconds := ^binary.BigEndian.Uint64(key)^sign, ^binary.BigEndian.Uint32(key[8:])
+	at := time.Unix(int64(seconds), int64(nanoseconds)).UTC()
+	return store.Conversation{ID: string(value), Birth: ^binary.BigEndian.Uint64(key[12:]), CreatedAt: at, UpdatedAt: at}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,27 +22,26 @@ import (
 // openFile opens the database at path for writing, once it is sure that bbolt
 // can: bbolt does not survive a damaged page while it looks for free ones.
 // found is what the file was like.
-func openFile(path string) (db *bolt.DB, found fileState, err error) {
+func openFile(path string) (db *bolt.DB, file *os.File, found fileState, err error) {
 	if _, missing := os.Lstat(path); errors.Is(missing, fs.ErrNotExist) {
 		makeFile(path)
 	}
 	const tries = 10
 	for i := 0; ; i++ {
 		if err := verify(path); err != nil {
-			return nil, fileState{}, err
+			return nil, nil, fileState{}, err
 		}
-		var file *os.File
 		db, file, found, err = boltOpen(path, &bolt.Options{
 			NoFreelistSync:  true,
 			FreelistType:    bolt.FreelistMapType,
 			InitialMmapSize: initialMmapSize(),
 		})
 		if err != nil || i == tries || sameFile(file, path) {
-			return db, found, err
+			return db, file, found, err
 		}
 		// The file was replaced (see Compact) while its lock was waited for.
 		if err := db.Close(); err != nil {
-			return nil, fileState{}, err
+			return nil, nil, fileState{}, err
 		}
 	}
 }
@@ -112,7 +112,7 @@ func verify(path string) error {
 		return err
 	}
 	var problem error
-	w := walk{pages: pages{file, found.meta}, problem: func(err error) { problem = cmp.Or(problem, err) }}
+	w := walk{pages: pages{file, found.meta}, problem: func(_ [][]byte, err error) { problem = cmp.Or(problem, err) }}
 	if found.meta.hasFreelist() {
 		_, _, problem = w.freelist()
 	} else {
@@ -190,7 +190,7 @@ func (m meta) hasFreelist() bool {
 //
 //	page header 16, magic 4, version 4, page size 4, flags 4,
 //	root bucket 16, freelist 8, pages 8, transaction 8, FNV-1a 8 of the meta
-func readMeta(f *os.File, offset int64) (m meta, ok bool) {
+func readMeta(f io.ReaderAt, offset int64) (m meta, ok bool) {
 	b := make([]byte, 80)
 	if _, err := f.ReadAt(b, offset); err != nil {
 		return meta{}, false

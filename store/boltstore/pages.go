@@ -172,14 +172,17 @@ func (p *pages) freelist() (ids []uint64, span uint64, err error) {
 type walk struct {
 	pages
 	seen []uint64 // a bit for each page that has been visited
+	free int      // pages in the list of free ones
 
-	// problem is told what is damaged. found, when set, gets every element of
-	// a leaf, in order, with the names of the buckets that it lies in; a
-	// bucket's own element comes before what is in it, and its value begins
-	// with its header. visited, when set, is told how many pages are done.
-	problem func(error)
+	// problem is told what is damaged, and in which bucket (none: in the tree
+	// of the buckets). found, when set, gets every element of a leaf, in order,
+	// with the names of the buckets that it lies in; a bucket's own element
+	// comes before what is in it, and its value begins with its header.
+	// visited, when set, is told how many pages are done. An error of the two
+	// ends the walk.
+	problem func(bucket [][]byte, err error)
 	found   func(bucket [][]byte, e element) error
-	visited func(span uint64)
+	visited func(span uint64) error
 }
 
 // mark notes a run of pages as visited; false says that one was already.
@@ -197,13 +200,14 @@ func (w *walk) mark(id, span uint64) bool {
 
 func (w *walk) has(id uint64) bool { return w.seen[id/64]>>(id%64)&1 == 1 }
 
-// all walks the whole file. What is damaged is a problem, and an error is one
-// of found's.
+// all walks the whole file. What is damaged is a problem; an error is one of
+// found's or visited's.
 func (w *walk) all() error {
 	free, span, err := w.freelist()
 	if err != nil {
-		w.problem(err)
+		w.problem(nil, err)
 	}
+	w.free = len(free)
 	w.mark(0, 2)
 	if span > 0 {
 		w.mark(w.meta.freelist, span)
@@ -213,7 +217,7 @@ func (w *walk) all() error {
 	}
 	for _, id := range free {
 		if !w.mark(id, 1) {
-			w.problem(fmt.Errorf("page %d is in use and in the list of free pages", id))
+			w.problem(nil, fmt.Errorf("page %d is in use and in the list of free pages", id))
 		}
 	}
 	return nil
@@ -227,19 +231,21 @@ func (w *walk) tree(id uint64, bucket [][]byte, low, high []byte, depth int) err
 	case err != nil:
 	case depth > maxDepth:
 		err = fmt.Errorf("page %d lies too deep", id)
-	case !w.mark(id, p.span):
-		err = fmt.Errorf("page %d is used twice", id)
 	case len(p.elements) > 0 && (bytes.Compare(p.elements[0].key, low) < 0 || high != nil && bytes.Compare(p.elements[len(p.elements)-1].key, high) >= 0):
 		err = fmt.Errorf("page %d has keys of another page", id)
 	case len(p.elements) == 0 && p.flags == branchFlag:
 		err = fmt.Errorf("page %d is an empty branch", id)
+	case !w.mark(id, p.span): // only now: Salvage looks at pages that are not marked
+		err = fmt.Errorf("page %d is used twice", id)
 	}
 	if err != nil {
-		w.problem(err)
+		w.problem(bucket, err)
 		return nil
 	}
 	if w.visited != nil {
-		w.visited(p.span)
+		if err := w.visited(p.span); err != nil {
+			return err
+		}
 	}
 	if p.flags == leafFlag {
 		return w.leaf(id, bucket, p.elements, depth)
@@ -260,7 +266,7 @@ func (w *walk) tree(id uint64, bucket [][]byte, low, high []byte, depth int) err
 func (w *walk) leaf(id uint64, bucket [][]byte, list []element, depth int) error {
 	for _, e := range list {
 		if e.bucket && len(e.value) < bucketHeader {
-			w.problem(fmt.Errorf("page %d: the bucket %q has no root", id, e.key))
+			w.problem(bucket, fmt.Errorf("page %d: the bucket %q has no root", id, e.key))
 			continue
 		}
 		if w.found != nil {
@@ -280,12 +286,12 @@ func (w *walk) leaf(id uint64, bucket [][]byte, list []element, depth int) error
 		}
 		inline := e.value[bucketHeader:]
 		if len(inline) < pageHeader || native.Uint16(inline[8:]) != leafFlag || depth > maxDepth {
-			w.problem(fmt.Errorf("page %d: the bucket %q has no root", id, e.key))
+			w.problem(bucket, fmt.Errorf("page %d: the bucket %q has no root", id, e.key))
 			continue
 		}
 		elements, err := elements(inline)
 		if err != nil {
-			w.problem(fmt.Errorf("page %d: the bucket %q: %w", id, e.key, err))
+			w.problem(bucket, fmt.Errorf("page %d: the bucket %q: %w", id, e.key, err))
 			continue
 		}
 		if err := w.leaf(id, inside, elements, depth+1); err != nil {
