@@ -37,8 +37,10 @@ const example = `{"action":"message","args":{"content":"Hi"}}`
 // decoding is one body on its way; errs collects what is wrong.
 type decoding struct {
 	Options
-	errs    []Error
-	entries int // of its models, see maxEntries
+	timestamp string // as it is written
+	stored    bool   // another server has stored it: nobody mistyped it
+	errs      []Error
+	entries   int // of its models, see maxEntries
 }
 
 // maxErrors bounds what a refusal tells: nobody reads on.

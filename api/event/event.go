@@ -164,6 +164,11 @@ func FlagsOf(stored []byte) Flags {
 	if err != nil {
 		return 0
 	}
+	return flagsIn(stored, v)
+}
+
+// flagsIn is FlagsOf of an event that is decoded.
+func flagsIn(stored []byte, v pyjson.Value) Flags {
 	s := observationSide
 	name, ok := v.Get("action")
 	if ok {

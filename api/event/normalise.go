@@ -17,7 +17,7 @@ func Normalise(body []byte, o Options) (Event, error) {
 	if err != nil {
 		return Event{}, syntax(body, err)
 	}
-	d := &decoding{Options: o}
+	d := &decoding{Options: o, timestamp: string(appendTime(nil, o.Timestamp))}
 	e := d.event(v)
 	if len(d.errs) > 0 {
 		return Event{}, &Invalid{d.errs}
@@ -203,7 +203,7 @@ func (d *decoding) noKind(v pyjson.Value) {
 // or refuses it.
 func (d *decoding) unknown(v pyjson.Value, s side, name string, table map[string]*kind) Event {
 	known := names(table)
-	if d.Strict || nearest(name, known) != "" {
+	if d.Strict || !d.stored && nearest(name, known) != "" {
 		d.fail("value_error", pyjson.StringOf(name), "Input should be the name of an "+s.member+didYouMean(name, known), s.member)
 		return Event{}
 	}
@@ -396,9 +396,9 @@ type top struct{ cause, toolCallMetadata, llmMetrics, timeout pyjson.Value }
 
 // appendHead appends the members that every event begins with.
 func (d *decoding) appendHead(b []byte) []byte {
-	b = append(b, `{"timestamp":"`...)
-	b = appendTime(b, d.Timestamp)
-	b = append(b, `","source":`...)
+	b = append(b, `{"timestamp":`...)
+	b = pyjson.AppendString(b, d.timestamp)
+	b = append(b, `,"source":`...)
 	return pyjson.AppendString(b, d.Source)
 }
 
