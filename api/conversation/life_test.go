@@ -130,7 +130,7 @@ func TestSessionFailure(t *testing.T) {
 	if _, err := s.Create(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
-	if got := noticed(); !slices.Equal(got, []string{starting, started}) {
+	if got := noticed(); !slices.Equal(got, []string{starting, started, readied}) {
 		t.Errorf("noticed %q, want no run of an agent", got)
 	}
 	c, err := s.CanOpen(t.Context(), "c")
