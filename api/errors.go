@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/labstack/echo/v4"
 
@@ -56,6 +57,9 @@ type coded struct {
 // errNowhere is 404 on a path that has methods.
 var errNowhere = &refusal{http.StatusNotFound, detail{"Not Found"}}
 
+// errNoFiles is for a process, or a machine, that has too many files open.
+var errNoFiles = ours(http.StatusServiceUnavailable, "Too many files are open. Try again later, with fewer connections.")
+
 // refusals says how an error is answered. What is not here is a bare 500.
 var refusals = []struct {
 	is error
@@ -64,7 +68,11 @@ var refusals = []struct {
 	{conversation.ErrNoSettings, refusal{http.StatusBadRequest, coded{"error", "Settings not found", "CONFIGURATION$SETTINGS_NOT_FOUND"}}},
 	{conversation.ErrNoLLMKey, refusal{http.StatusBadRequest, coded{"error", "Error authenticating with the LLM provider. Please check your API key", "STATUS$ERROR_LLM_AUTHENTICATION"}}},
 	{conversation.ErrStopped, refusal{http.StatusConflict, detail{"The conversation is stopped. Start it with POST /api/conversations/{conversation_id}/start."}}},
-	{store.ErrFull, *ours(http.StatusInsufficientStorage, "No space is left on the disk for the data folder. Nothing was stored. Reading goes on; writing will once there is room.")},
+	{store.ErrFull, *ours(http.StatusInsufficientStorage, "No space is left on the disk. Nothing was stored. Reading goes on; writing will once there is room.")},
+	{store.ErrReadOnly, *ours(http.StatusServiceUnavailable, "The data folder cannot be written now. Nothing was stored. Reading goes on; writing will once it is allowed.")},
+	{store.ErrFailed, *ours(http.StatusServiceUnavailable, "Writing to the disk failed, and nothing more is written until openhands-local is started again. What was acknowledged is there, and reading goes on.")},
+	{syscall.EMFILE, *errNoFiles},
+	{syscall.ENFILE, *errNoFiles},
 	{store.ErrCorrupt, *ours(http.StatusInternalServerError, "What was asked for is damaged on the disk and cannot be read. `openhands-local check` tells what else is; a backup has it whole.")},
 }
 

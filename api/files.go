@@ -15,6 +15,7 @@ import (
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/workspace"
 	"github.com/openhands-local/openhands-local/gen"
+	"github.com/openhands-local/openhands-local/store"
 )
 
 // files has the operations on a conversation's workspace. Nothing outside it
@@ -53,6 +54,9 @@ func fileRefusal(err error) error {
 	case errors.Is(err, fs.ErrInvalid), errors.Is(err, workspace.ErrFolder):
 		status = http.StatusBadRequest
 	default:
+		if refused := store.Refused(err); errors.Is(refused, store.ErrFull) {
+			return refused
+		}
 		return err
 	}
 	return &refusal{status, struct {
@@ -152,6 +156,9 @@ func (o *files) UploadFiles(c echo.Context, id string) error {
 			switch {
 			case errors.As(err, &tooLarge):
 				return err
+			case errors.Is(store.Refused(err), store.ErrFull):
+				return ours(http.StatusInsufficientStorage, fmt.Sprintf("No space is left on the disk for %s. It is not stored, nor is what came after it; %d files that came before are.",
+					name, len(answer.Uploaded)))
 			case errors.As(err, &outside):
 				answer.Skipped = append(answer.Skipped, skipped{name, outside.Reason})
 			case err != nil && name != "":

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -13,9 +14,22 @@ var (
 	ErrKeyReused = errors.New("idempotency key was used for another event")
 	ErrCorrupt   = errors.New("stored data is damaged")
 	ErrFull      = errors.New("no space left for the data")
+	ErrReadOnly  = errors.New("the data cannot be written now")
+	ErrFailed    = errors.New("nothing more is written until the store is opened again")
 	ErrClosed    = errors.New("store is closed")
 	ErrInUse     = errors.New("is in use by another process")
 )
+
+// Refused tells what it means that the system did not write a file: [ErrFull] or
+// [ErrReadOnly], which the error is then too. Other errors come back as they are.
+func Refused(err error) error {
+	for is, given := range refusedErrors {
+		if slices.ContainsFunc(given, func(e error) bool { return errors.Is(err, e) }) {
+			return fmt.Errorf("%w: %w", is, err)
+		}
+	}
+	return err
+}
 
 // An Error tells which operation on what failed, and why.
 type Error struct {

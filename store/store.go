@@ -92,8 +92,10 @@ const (
 // given a context which has ended returns its error and changes nothing. Every
 // error is nil, the context's, what a change function returned, or an [*Error]
 // (test with errors.Is against [ErrNotFound] and its like). A write for which
-// there is no room is ErrFull and changes nothing; reads go on, and writes do
-// once there is room again. Slices that are handed in may be changed once the
+// there is no room is ErrFull, one that the system does not allow ErrReadOnly:
+// neither changes anything, reads go on, and writes do once the reason is gone.
+// After a write of which nobody can say whether it is on the disk every other
+// one is ErrFailed, until the store is opened again. Slices that are handed in may be changed once the
 // method has returned, and slices that are returned belong to the caller.
 type Store interface {
 	// Create adds a conversation and returns it with its Birth set. An id that

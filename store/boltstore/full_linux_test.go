@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -93,7 +92,7 @@ func TestFaultFailedCommit(t *testing.T) {
 	}
 	for range 2 {
 		_, _, err := s.Append(t.Context(), "c", store.NewEvent{})
-		if !errors.Is(err, syscall.EBADF) || !strings.Contains(err.Error(), "until the store is opened again") {
+		if !errors.Is(err, syscall.EBADF) || !errors.Is(err, store.ErrFailed) {
 			t.Errorf("Append = %v, want one that cannot be written", err)
 		}
 		if err := syscall.Dup3(good, fd, 0); err != nil {

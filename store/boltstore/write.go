@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"syscall"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -162,12 +163,12 @@ func (s *Store) update(fn func(tx *bolt.Tx) error) error {
 		return nil
 	}
 	clear(s.tails)
-	if isFull(err) {
-		return fmt.Errorf("%w: %w", store.ErrFull, err)
+	if refused := refusedCommit(err); refused != nil {
+		return refused
 	}
 	// Of a commit that could not be synced nobody can say how much of it is
 	// on the disk: it may even be whole. A later one would build on it.
-	s.failed = fmt.Errorf("nothing more is written until the store is opened again: %w", err)
+	s.failed = fmt.Errorf("%w: %w", store.ErrFailed, err)
 	return s.failed
 }
 
@@ -188,14 +189,25 @@ func (s *Store) tryUpdate(fn func(tx *bolt.Tx) error) (err, damage error) {
 	return tx.Commit(), nil
 }
 
-// isFull tells whether a commit could not be written for want of space: bbolt
-// is as it was before, and can be used on.
-func isFull(err error) bool {
-	var failed *fs.PathError
-	if errors.As(err, &failed) {
-		return slices.ContainsFunc(fullErrors, func(full error) bool { return errors.Is(failed, full) })
+// refusedCommit returns the error of a commit that the system did not write, as
+// [store.Refused] has it, and nil for another: after the first bbolt is as it
+// was before, and can be used on. What a sync answers is never one.
+func refusedCommit(err error) error {
+	var written *fs.PathError
+	if errors.As(err, &written) {
+		err = written
+	} else if text, ok := strings.CutPrefix(err.Error(), "file resize error: "); ok {
+		// bbolt does not wrap what it gets when it makes the file longer.
+		for n := range syscall.Errno(256) {
+			if strings.HasSuffix(text, n.Error()) {
+				err = fmt.Errorf("%s%w", strings.TrimSuffix(text, n.Error()), n)
+			}
+		}
+	} else {
+		return nil
 	}
-	// bbolt does not wrap what it gets when it makes the file longer.
-	return strings.HasPrefix(err.Error(), "file resize error: ") &&
-		slices.ContainsFunc(fullErrors, func(full error) bool { return strings.HasSuffix(err.Error(), full.Error()) })
+	if refused := store.Refused(err); refused != err {
+		return refused
+	}
+	return nil
 }
