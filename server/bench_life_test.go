@@ -73,7 +73,7 @@ func BenchmarkStart(b *testing.B) {
 			r, a := memory(b, cmd.Process.Pid)
 			rss, anon = append(rss, r), append(anon, a)
 			// Something written: after a kill the free pages must be looked for.
-			if _, err := post(b.Context(), url, "c", "x"); err != nil {
+			if _, err := post(b.Context(), url, "c", "x", ""); err != nil {
 				b.Fatal(err)
 			}
 			_ = cmd.Process.Signal(end)
@@ -109,7 +109,7 @@ func BenchmarkStop(b *testing.B) {
 	var took []time.Duration
 	for range b.N {
 		_, cmd, url := execProgram(b, b.TempDir())
-		if _, err := post(b.Context(), url, "c", "x"); err != nil {
+		if _, err := post(b.Context(), url, "c", "x", ""); err != nil {
 			b.Fatal(err)
 		}
 		for range 100 {

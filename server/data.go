@@ -1,7 +1,9 @@
 package server
 
 import (
+	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,12 +21,14 @@ import (
 // The data folder:
 //
 //	.gitignore    *
+//	server.json   who serves it now: Info
 //	events.db     conversations, events, settings, secrets (store/boltstore)
 //	workspaces/   the files of each conversation
 //
 // It is 0700: what it holds may be secret.
 const (
 	eventsFile       = "events.db"
+	holderFile       = "server.json"
 	workspacesFolder = "workspaces"
 )
 
@@ -97,29 +101,75 @@ func (w *workspaces) close() error {
 }
 
 // openData opens the store of a data folder, which it makes when it is
-// missing, and tells its absolute name and whether it is new.
-func openData(data string, log *slog.Logger) (s store.Store, folder string, isNew bool, err error) {
+// missing, and tells its absolute name.
+func openData(ctx context.Context, data, key string, log *slog.Logger) (s store.Store, folder string, err error) {
 	if data == Memory {
-		return memstore.New(), Memory, true, nil
+		return memstore.New(), Memory, nil
 	}
 	folder, err = filepath.Abs(data)
 	if err != nil {
-		return nil, "", false, err
+		return nil, "", err
 	}
+	s, err = openFolder(folder, log)
+	switch refused := store.Refused(err); {
+	case err == nil:
+		return s, folder, nil
+	case errors.Is(err, store.ErrInUse):
+		return nil, "", fmt.Errorf("data folder %s is in use%s: stop that server, or choose another folder with --data: %w", folder, folderHolder(ctx, folder, key), err)
+	case errors.Is(refused, store.ErrReadOnly):
+		return nil, "", fmt.Errorf("data folder %s cannot be written: allow it, or choose another folder with --data: %w", folder, err)
+	case errors.Is(refused, store.ErrFull):
+		return nil, "", fmt.Errorf("no space is left on the disk for the data folder %s: make room, or choose another folder with --data: %w", folder, err)
+	}
+	return nil, "", fmt.Errorf("data folder: %w", err)
+}
+
+func openFolder(folder string, log *slog.Logger) (store.Store, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return nil, "", false, fmt.Errorf("data folder: %w", err)
+		return nil, err
 	}
 	file := filepath.Join(folder, eventsFile)
-	_, err = os.Stat(file)
-	isNew = errors.Is(err, fs.ErrNotExist)
-	if isNew {
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		if err := os.WriteFile(filepath.Join(folder, ".gitignore"), []byte("*\n"), 0o600); err != nil {
-			return nil, "", false, fmt.Errorf("data folder: %w", err)
+			return nil, err
 		}
 	}
-	opened, err := boltstore.Open(file, boltstore.Options{Logger: log})
-	if err != nil {
-		return nil, "", false, err
+	return boltstore.Open(file, boltstore.Options{Logger: log})
+}
+
+// isNew tells whether nothing has been stored yet: also what a server left
+// that was killed before it stored the first settings.
+func isNew(ctx context.Context, s store.Store) bool {
+	_, total, err := s.Conversations(ctx, 0, 0)
+	settings, err2 := s.Record(ctx, conversation.SettingsRecord)
+	return errors.Join(err, err2) == nil && total == 0 && settings == nil
+}
+
+// hold tells other processes who serves a folder. It is a courtesy: the lock is
+// the store's.
+func hold(folder string, i Info) {
+	if text, err := json.Marshal(i); err == nil && folder != Memory {
+		_ = os.WriteFile(filepath.Join(folder, holderFile), append(text, '\n'), 0o600)
 	}
-	return opened, folder, isNew, nil
+}
+
+// unhold takes back what hold told.
+func unhold(i Info) {
+	if i.Data != "" && i.Data != Memory {
+		_ = os.Remove(filepath.Join(i.Data, holderFile))
+	}
+}
+
+// folderHolder tells who serves a folder when it answers: a server that was
+// killed has left its file.
+func folderHolder(ctx context.Context, folder, key string) string {
+	var i Info
+	text, err := os.ReadFile(filepath.Join(folder, holderFile))
+	if err != nil || json.Unmarshal(text, &i) != nil {
+		return ""
+	}
+	if i, err = Ask(ctx, i.URL, key); err != nil || i.Data != folder {
+		return ""
+	}
+	return i.holder()
 }

@@ -4,21 +4,27 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"mime/multipart"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/coder/websocket"
+	bolt "go.etcd.io/bbolt"
 
 	"github.com/openhands-local/openhands-local/server"
 	"github.com/openhands-local/openhands-local/server/servertest"
+	"github.com/openhands-local/openhands-local/store/boltstore"
 )
 
 // An answer is what a request got.
@@ -35,6 +41,11 @@ func request(t *testing.T, method, url, body string) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return do(t, r)
+}
+
+func do(t *testing.T, r *http.Request) answer {
+	t.Helper()
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)
@@ -48,6 +59,46 @@ func request(t *testing.T, method, url, body string) answer {
 		resp.Header[name] = values
 	}
 	return answer{resp.StatusCode, resp.Header, string(b)}
+}
+
+// keyed posts with an idempotency key.
+func keyed(t *testing.T, url, body, key string) answer {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Idempotency-Key", key)
+	return do(t, r)
+}
+
+// upload posts one file.
+func upload(t *testing.T, url, name, content string) answer {
+	t.Helper()
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	part, err := form.CreateFormFile("files", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(part, content)
+	_ = form.Close()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, &body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", form.FormDataContentType())
+	return do(t, r)
+}
+
+// eventID is the id that an event got.
+func (a answer) eventID(t *testing.T) int64 {
+	t.Helper()
+	id, err := strconv.ParseInt(a.header.Get("X-Event-Id"), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
 }
 
 // ids are those of the events in an answer's array.
@@ -300,5 +351,80 @@ func flip(t *testing.T, data, text string) {
 	flipped[len(flipped)-3] ^= 4
 	if err := os.WriteFile(file, bytes.ReplaceAll(b, []byte(text), flipped), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestFaultSecondProcess starts the program on a folder that another one
+// serves: it says who does, and the first goes on.
+func TestFaultSecondProcess(t *testing.T) {
+	file, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := t.TempDir()
+	p := startProcess(t, nil, "--data", data)
+	second := func() string {
+		t.Helper()
+		out, err := exec.CommandContext(t.Context(), file, "--addr=localhost:0", "--data", data).CombinedOutput()
+		if err == nil {
+			t.Errorf("a second server starts: %s", out)
+		}
+		return string(out)
+	}
+	want := fmt.Sprintf("pid %d, %s, data %s): stop that server, or choose another folder with --data", p.Process.Pid, p.url, data)
+	if got := second(); !strings.Contains(got, want) {
+		t.Errorf("the second says %s, want %q", got, want)
+	}
+	postAll(t, p.url, "c", "first")
+	// What a killed server has left names nobody.
+	left, err := os.ReadFile(filepath.Join(data, "server.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.stop(t)
+	if _, err := os.Stat(filepath.Join(data, "server.json")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("server.json after a clean stop: %v, want none", err)
+	}
+	if err := os.WriteFile(filepath.Join(data, "server.json"), left, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db, err := bolt.Open(filepath.Join(data, "events.db"), 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := second(); !strings.Contains(got, "is in use: stop that server") {
+		t.Errorf("the second says %s, want it to name nobody", got)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p = startProcess(t, nil, "--data", data)
+	checkEvents(t, p.url, "c", map[int64]string{0: "first"})
+}
+
+// TestFaultFirstStart kills the program in its very first start, before it has
+// stored the first settings: what it left is a new folder still.
+func TestFaultFirstStart(t *testing.T) {
+	for _, left := range []string{"nothing", "an empty file", "a store of nothing"} {
+		data := t.TempDir()
+		file := filepath.Join(data, "events.db")
+		switch left {
+		case "an empty file":
+			if err := os.WriteFile(file, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		case "a store of nothing":
+			s, err := boltstore.Open(file, boltstore.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := servertest.NewServer(t, server.Config{Data: data})
+		if a := request(t, "POST", s.URL+"/api/conversations", "{}"); a.status != http.StatusOK {
+			t.Errorf("%s: POST /api/conversations: %d %s, want it made: the settings are there", left, a.status, a.body)
+		}
 	}
 }

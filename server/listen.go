@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -68,13 +69,28 @@ func bind(ctx context.Context, addr, key string) (net.Listener, error) {
 	return l, err
 }
 
+// A toldListener writes a record when a connection cannot be accepted, which
+// net/http tries again a little later: without one nobody knows why clients wait.
+type toldListener struct {
+	net.Listener
+	log *slog.Logger
+}
+
+func (l toldListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		l.log.Warn("a connection was not accepted: tried again", "error", err)
+	}
+	return c, err
+}
+
 // holder tells who answers at a busy address when it is one of ours.
 func holder(ctx context.Context, addr, key string) string {
 	info, err := Ask(ctx, "http://"+addr, key)
 	if err != nil {
 		return ""
 	}
-	return fmt.Sprintf(" by openhands-local %s (pid %d, data %s)", info.Version, info.PID, info.Data)
+	return info.holder()
 }
 
 // Info is what a server tells of itself at /_local/info and in its ready file.
@@ -85,6 +101,11 @@ type Info struct {
 	Version string `json:"version"`
 	API     string `json:"api"` // version of the contract
 	Strict  bool   `json:"strict"`
+}
+
+// holder names the server as the one that has something.
+func (i Info) holder() string {
+	return fmt.Sprintf(" by openhands-local %s (pid %d, %s, data %s)", i.Version, i.PID, i.URL, i.Data)
 }
 
 // Ask returns the Info of the server at a base URL, which may want a key, or an error when none of

@@ -86,10 +86,10 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		return nil, err
 	}
 	var folder string
-	if s.store, folder, s.isNew, err = openData(c.Data, c.Log); err != nil {
+	if s.store, folder, err = openData(ctx, c.Data, c.Key, c.Log); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	if s.isNew {
+	if s.isNew = isNew(ctx, s.store); s.isNew {
 		if err := s.firstSettings(ctx); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
@@ -111,6 +111,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		Engine: engineio.Options{CheckOrigin: c.Access.Check, AllowOrigin: c.Access.CORS},
 	})
 	s.info = Info{URL: baseURL(s.listeners[0].Addr()), PID: os.Getpid(), Data: folder, Version: c.Version, API: gen.Version, Strict: c.Strict}
+	hold(folder, s.info)
 	s.http = &http.Server{
 		Handler:           s.handler(s.operations(conversations)),
 		ReadHeaderTimeout: headerTime,
@@ -262,7 +263,7 @@ func (s *Server) Run(ctx context.Context) error {
 	go s.contract() // 25 ms that the first request need not wait for
 	failed := make(chan error, len(s.listeners))
 	for _, l := range s.listeners {
-		go func() { failed <- s.http.Serve(l) }()
+		go func() { failed <- s.http.Serve(toldListener{l, s.c.Log}) }()
 	}
 	var err error
 	select {
@@ -294,6 +295,7 @@ func (s *Server) Close() error {
 	if s.files != nil {
 		errs = append(errs, s.files.close())
 	}
+	unhold(s.info)
 	if s.store != nil {
 		errs = append(errs, s.store.Close())
 	}
