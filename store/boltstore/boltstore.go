@@ -89,6 +89,10 @@ type Options struct {
 	// Logger is told when opening took a reading of the whole file, and when
 	// tidying up met an error. Nil discards.
 	Logger *slog.Logger
+	// Committed, when set, is told of every commit: how many events it stored
+	// and how long it took to write and to sync. Other writes wait until it
+	// returns.
+	Committed func(events int, took time.Duration)
 }
 
 // A Store is a [store.Store] in one file, which no other process can open
@@ -96,6 +100,7 @@ type Options struct {
 type Store struct {
 	db       *bolt.DB
 	log      *slog.Logger
+	told     func(events int, took time.Duration) // Options.Committed
 	watchers store.Watchers
 
 	writing chan struct{} // holds a value while somebody writes: see lock
@@ -110,6 +115,7 @@ type Store struct {
 
 	// Of whoever writes.
 	tails  map[string]tail
+	adding int   // events that the transaction under way stores
 	clean  bool  // the file has its list of free pages
 	failed error // why nothing more can be written
 }
@@ -135,6 +141,9 @@ func open(path string, o Options) (s *Store, err error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.Committed == nil {
+		o.Committed = func(int, time.Duration) {}
+	}
 	began := time.Now()
 	db, _, found, err := openFile(path)
 	if err != nil {
@@ -143,6 +152,7 @@ func open(path string, o Options) (s *Store, err error) {
 	s = &Store{
 		db:        db,
 		log:       o.Logger,
+		told:      o.Committed,
 		writing:   make(chan struct{}, 1),
 		closing:   make(chan struct{}),
 		deleted:   make(chan struct{}, 1),
@@ -222,6 +232,20 @@ func (s *Store) Close() error {
 		}
 	}
 	return wrap("close", "", s.db.Close())
+}
+
+// Size returns the bytes of the file, and how many of them are in pages that
+// are free for what is written next; zeros once the store is closed.
+func (s *Store) Size() (file, free int64) {
+	err := s.db.View(func(tx *bolt.Tx) error {
+		file = tx.Size()
+		return nil
+	})
+	if err != nil {
+		return 0, 0
+	}
+	stats := s.db.Stats()
+	return file, int64(stats.FreePageN+stats.PendingPageN) * int64(s.db.Info().PageSize)
 }
 
 // Watch implements [store.Store].

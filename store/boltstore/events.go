@@ -74,6 +74,7 @@ func (s *Store) append(tx *bolt.Tx, a *appending) (id int64, repeated bool, err 
 		}
 	}
 	t.next++
+	s.adding++
 	s.tails[a.conversation] = t
 	return id, false, nil
 }
@@ -120,6 +121,7 @@ func (s *Store) Restore(ctx context.Context, conversation string, events []store
 		if err != nil {
 			return err
 		}
+		s.adding = len(events)
 		delete(s.tails, conversation)
 		return t.restore(tx, events)
 	})

@@ -62,7 +62,6 @@ func boltOpen(path string, o *bolt.Options) (db *bolt.DB, file *os.File, found f
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer recoverDamage(&err)
 	o.Timeout = lockTimeout
-	o.NoStatistics = true
 	o.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
 		f, err := os.OpenFile(name, flag, mode)
 		if err != nil {

@@ -64,6 +64,7 @@ func (s *Store) importEvents(birth uint64, events iter.Seq2[store.Event, error],
 			if !isMarked(tx, birth) {
 				return store.ErrNotFound
 			}
+			s.adding = len(batch)
 			return t.restore(tx, batch)
 		})
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -145,10 +146,12 @@ func (s *Store) update(fn func(tx *bolt.Tx) error) error {
 	if s.failed != nil {
 		return s.failed
 	}
+	s.adding = 0
 	committing := false
+	var began time.Time // of the commit
 	err, damage := s.tryUpdate(func(tx *bolt.Tx) error {
 		err := fn(tx)
-		committing = err == nil
+		committing, began = err == nil, time.Now()
 		return err
 	})
 	if damage != nil {
@@ -160,6 +163,7 @@ func (s *Store) update(fn func(tx *bolt.Tx) error) error {
 	}
 	s.clean = !s.db.NoFreelistSync
 	if err == nil {
+		s.told(s.adding, time.Since(began))
 		return nil
 	}
 	clear(s.tails)
