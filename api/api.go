@@ -40,6 +40,9 @@ type Config struct {
 	Frontend http.Handler
 	// Info is what /_local/info tells of the server, as JSON.
 	Info any
+	// Local has what the server shows of itself, by the path below /_local
+	// that it is read at, in Echo's notation: "/metrics", "/pprof/*".
+	Local map[string]http.Handler
 	// Contract returns the loaded contract; the first call may take 30 ms.
 	Contract func() *contract.Contract
 	Key      string // asked for in X-Session-API-Key; empty asks for none

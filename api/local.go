@@ -26,9 +26,12 @@ const localPrefix = "/_local/"
 //	POST /_local/conversations/{id}/events   append an event as it is given: source, cause, metrics
 //	POST /_local/reset                       everything gone, sockets closed
 //	GET  /_local/info                        what serves this: Config.Info
+//
+// and Config.Local.
 func (d *deps) registerLocal(e *echo.Echo) {
 	g := e.Group(localPrefix[:len(localPrefix)-1], func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
+			c.Request().Pattern = c.Path()
 			if !d.hasKey(c.Request()) && !d.hasQueryKey(c) {
 				return d.unauthorized()
 			}
@@ -39,6 +42,9 @@ func (d *deps) registerLocal(e *echo.Echo) {
 	g.POST("/conversations/:id/events", d.inject)
 	g.POST("/reset", d.reset)
 	g.GET("/info", func(c echo.Context) error { return writeJSON(c, http.StatusOK, d.Info) })
+	for path, handler := range d.Local {
+		g.GET(path, echo.WrapHandler(handler))
+	}
 }
 
 // hasQueryKey lets a stream say its key in the query, as sockets do: a

@@ -29,6 +29,7 @@ const (
 // key, body, conversation, fields. Upstream decodes the body before it looks
 // at the key; here nothing of it is read without one.
 func (d *deps) operation(op gen.Operation) echo.MiddlewareFunc {
+	pattern := op.Method + " " + op.Path
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			if hasOddParameter(c) {
@@ -36,6 +37,7 @@ func (d *deps) operation(op gen.Operation) echo.MiddlewareFunc {
 			}
 			c.Set(operationKey, op)
 			r := c.Request()
+			r.Pattern = pattern
 			if op.Secured && !d.hasKey(r) {
 				return d.unauthorized()
 			}
@@ -56,6 +58,28 @@ func (d *deps) operation(op gen.Operation) echo.MiddlewareFunc {
 			return next(c)
 		}
 	}
+}
+
+// operationNames has the names of the operations by the pattern that a request
+// for one matches.
+var operationNames = func() map[string]string {
+	names := make(map[string]string, len(gen.Operations))
+	for _, op := range gen.Operations {
+		names[op.Method+" "+op.Path] = op.Name
+	}
+	return names
+}()
+
+// Operation names what a request that was answered had asked for: an
+// operation of the contract ("AddEvent"), or by its path with the names of its
+// parameters what is ours alone ("/_local/conversations/:id/stream"). It is
+// empty when the request reached neither. There are as many names as routes,
+// whatever is asked.
+func Operation(r *http.Request) string {
+	if name, ok := operationNames[r.Pattern]; ok {
+		return name
+	}
+	return r.Pattern
 }
 
 // hasKey compares in constant time.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/openhands-local/openhands-local/api/settings"
 	"github.com/openhands-local/openhands-local/server/agent"
@@ -60,6 +61,11 @@ type Config struct {
 	// drawn from it, times begin at 2025-01-01T00:00:00 and step 1 ms. On an
 	// existing folder both go on where they stopped.
 	Seed *int64
+	// LogSlow is how long the answer to a request may take until a warning
+	// says how long it took; 0 never warns. Sockets and streams are never slow.
+	LogSlow time.Duration
+	// Pprof serves the profiles of package net/http/pprof at /_local/pprof/.
+	Pprof bool
 	// LogRequests writes one record for every request, not only for refused
 	// ones.
 	LogRequests bool
@@ -115,6 +121,9 @@ func (c Config) Check() error {
 	}
 	if c.Data == "" {
 		wrong("data %q: want a folder, or %q to keep nothing", c.Data, Memory)
+	}
+	if c.LogSlow < 0 {
+		wrong("log slow %v: want a duration above 0, or 0 for no warnings", c.LogSlow)
 	}
 	if c.MaxBody < 0 {
 		wrong("max body %d: want a number of bytes above 0", c.MaxBody)

@@ -101,16 +101,16 @@ func (w *workspaces) close() error {
 }
 
 // openData opens the store of a data folder, which it makes when it is
-// missing, and tells its absolute name.
-func openData(ctx context.Context, data, key string, log *slog.Logger) (s store.Store, folder string, err error) {
+// missing, and tells its absolute name. The metrics count what happens in it.
+func openData(ctx context.Context, data, key string, log *slog.Logger, m *metrics) (s store.Store, folder string, err error) {
 	if data == Memory {
-		return memstore.New(), Memory, nil
+		return counted{memstore.New(), m}, Memory, nil
 	}
 	folder, err = filepath.Abs(data)
 	if err != nil {
 		return nil, "", err
 	}
-	s, err = openFolder(folder, log)
+	s, err = openFolder(folder, log, m)
 	switch refused := store.Refused(err); {
 	case err == nil:
 		return s, folder, nil
@@ -124,7 +124,7 @@ func openData(ctx context.Context, data, key string, log *slog.Logger) (s store.
 	return nil, "", fmt.Errorf("data folder: %w", err)
 }
 
-func openFolder(folder string, log *slog.Logger) (store.Store, error) {
+func openFolder(folder string, log *slog.Logger, m *metrics) (store.Store, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, err
 	}
@@ -134,7 +134,12 @@ func openFolder(folder string, log *slog.Logger) (store.Store, error) {
 			return nil, err
 		}
 	}
-	return boltstore.Open(file, boltstore.Options{Logger: log})
+	opened, err := boltstore.Open(file, boltstore.Options{Logger: log, Committed: m.committed})
+	if err != nil {
+		return nil, err
+	}
+	m.file(opened)
+	return counted{opened, m}, nil
 }
 
 // isNew tells whether nothing has been stored yet: also what a server left

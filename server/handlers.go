@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/openhands-local/openhands-local/api"
 )
 
 // cacheHeaders sets upstream's (recorded misc_cache_headers).
@@ -50,22 +52,37 @@ func limitBody(next http.Handler, most int64) http.Handler {
 	})
 }
 
-// logRequests gives every request an id, which answer and records carry, and
-// writes a record of it if that was asked for.
-func (s *Server) logRequests(next http.Handler) http.Handler {
+// observe gives every request an id, which answer and records carry, counts
+// it, and writes a record of it if it was slow or if that was asked for.
+func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := uuid.NewString()
 		w.Header().Set("X-Request-Id", id)
-		if !s.c.LogRequests {
-			next.ServeHTTP(w, r)
-			return
-		}
 		start, seen := time.Now(), &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		s.metrics.inFlight.Inc()
+		defer func() { // also when the answer is cut off, by a panic
+			took, waits := time.Since(start), waits(r, w)
+			s.metrics.inFlight.Dec()
+			s.metrics.request(r, w.Header(), seen.status, took, waits)
+			level, message := slog.LevelInfo, "request"
+			switch slow := s.c.LogSlow > 0 && took >= s.c.LogSlow && !waits; {
+			case slow:
+				level, message = slog.LevelWarn, "slow request"
+			case !s.c.LogRequests:
+				return
+			}
+			s.c.Log.LogAttrs(r.Context(), level, message, slog.String("request", id),
+				slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.String("operation", api.Operation(r)),
+				slog.Int("status", seen.status), slog.Int64("bytes", seen.bytes), slog.Duration("took", took))
+		}()
 		next.ServeHTTP(seen, r)
-		s.c.Log.LogAttrs(r.Context(), slog.LevelInfo, "request", slog.String("request", id),
-			slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", seen.status),
-			slog.Int64("bytes", seen.bytes), slog.Duration("took", time.Since(start)))
 	})
+}
+
+// waits tells of a request whose answer takes as long as there is something to
+// wait for: a socket, a stream, a profile.
+func waits(r *http.Request, w http.ResponseWriter) bool {
+	return isSocket(r) || w.Header().Get("Content-Type") == "text/event-stream" || strings.HasPrefix(r.URL.Path, profilesPath)
 }
 
 // logRefused writes the record of a refusal that is not the API's.

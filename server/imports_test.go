@@ -39,8 +39,9 @@ var imports = map[string][]string{
 		"github.com/labstack/echo/v4", "github.com/oapi-codegen/nullable",
 		"github.com/shirou/gopsutil/v4/disk", "github.com/shirou/gopsutil/v4/process", "github.com/swaggest/swgui/v5emb"},
 
-	"server/agent":           {"api/conversation", "api/event", "api/pyjson", "store", "go.yaml.in/yaml/v3"},
-	"server":                 {"api", "api/contract", "api/conversation", "api/live", "api/live/engineio", "api/settings", "api/workspace", "gen", "server/agent", "server/ui", "store", "store/boltstore", "store/memstore", "github.com/google/uuid"},
+	"server/agent": {"api/conversation", "api/event", "api/pyjson", "store", "go.yaml.in/yaml/v3"},
+	"server": {"api", "api/contract", "api/conversation", "api/live", "api/live/engineio", "api/settings", "api/workspace", "gen", "server/agent", "server/ui", "store", "store/boltstore", "store/memstore", "github.com/google/uuid",
+		"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors", "github.com/prometheus/client_golang/prometheus/promhttp"},
 	"server/ui":              nil,
 	"server/servertest":      {"server"},
 	"server/benchtable":      nil,

@@ -4,8 +4,8 @@
 // [New] checks a [Config], binds its address, opens its data folder and wires
 // the rooms together:
 //
-//	request ─▶ request id, log ─┬▶ rate limit ─▶ cache headers ─▶ Host, Origin, CORS ─▶ login ─▶ body limit ─▶ api ─▶ ui
-//	                            └▶ Host, Origin ─▶ api/live (Socket.IO)
+//	request ─▶ request id, metrics, log ─┬▶ rate limit ─▶ cache headers ─▶ Host, Origin, CORS ─▶ login ─▶ body limit ─▶ api ─▶ ui
+//	                                     └▶ Host, Origin ─▶ api/live (Socket.IO)
 //
 // [Server.Run] serves until its context ends, then lets requests finish and
 // closes the store. What is ours alone lives under /_local/, behind the same
@@ -58,6 +58,7 @@ type Server struct {
 	agent     *agent.Runner
 	frontend  *ui.UI // nil for none
 	login     *login
+	metrics   *metrics
 	info      Info
 	isNew     bool
 	http      *http.Server
@@ -77,7 +78,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if c.MaxBody == 0 {
 		c.MaxBody = DefaultMaxBody
 	}
-	s := &Server{c: c, login: newLogin(c.Key, c.Access), contract: loadOnce(c.Log), stopping: make(chan struct{})}
+	s := &Server{c: c, login: newLogin(c.Key, c.Access), contract: loadOnce(c.Log), metrics: newMetrics(c.Version), stopping: make(chan struct{})}
 	var err error
 	if s.frontend, err = c.frontend(); err != nil {
 		return nil, err
@@ -86,7 +87,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		return nil, err
 	}
 	var folder string
-	if s.store, folder, err = openData(ctx, c.Data, c.Key, c.Log); err != nil {
+	if s.store, folder, err = openData(ctx, c.Data, c.Key, c.Log, s.metrics); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	if s.isNew = isNew(ctx, s.store); s.isNew {
@@ -110,6 +111,8 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		Conversations: conversations, Store: s.store, Key: c.Key, LoggedIn: s.login.has, Log: c.Log,
 		Engine: engineio.Options{CheckOrigin: c.Access.Check, AllowOrigin: c.Access.CORS},
 	})
+	s.metrics.gauge("agent_runs", "Conversations that have an agent at work.", s.agent.Runs)
+	s.metrics.gauge("sockets", "Clients of Socket.IO that are connected.", s.live.Sessions)
 	s.info = Info{URL: baseURL(s.listeners[0].Addr()), PID: os.Getpid(), Data: folder, Version: c.Version, API: gen.Version, Strict: c.Strict}
 	hold(folder, s.info)
 	s.http = &http.Server{
@@ -172,6 +175,7 @@ func (s *Server) operations(conversations *conversation.Service) http.Handler {
 		Started:           time.Now(),
 		Info:              s.info,
 		Reset:             func(ctx context.Context) error { return s.reset(ctx, conversations) },
+		Local:             s.local(),
 		Stopping:          s.stopping,
 		Log:               s.c.Log,
 	}
@@ -179,6 +183,15 @@ func (s *Server) operations(conversations *conversation.Service) http.Handler {
 		c.Frontend = s.frontend
 	}
 	return api.New(c)
+}
+
+// local is what the server shows of itself, below /_local.
+func (s *Server) local() map[string]http.Handler {
+	pages := map[string]http.Handler{"/metrics": s.metrics.handler()}
+	if s.c.Pprof {
+		pages["/pprof/*"] = http.HandlerFunc(profiles)
+	}
+	return pages
 }
 
 // handler wires the rooms together.
@@ -192,8 +205,9 @@ func (s *Server) handler(operations http.Handler) http.Handler {
 		h = new(rateLimiter).wrap(h)
 	}
 	rest := h
-	h = s.logRequests(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == socketPath || r.URL.Path == socketPath+"/" {
+	h = s.observe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isSocket(r) {
+			r.Pattern = socketPath
 			s.live.ServeHTTP(w, r)
 			return
 		}
@@ -203,6 +217,11 @@ func (s *Server) handler(operations http.Handler) http.Handler {
 		h = s.c.Wrap(h)
 	}
 	return h
+}
+
+// isSocket tells whether a request is one of Socket.IO.
+func isSocket(r *http.Request) bool {
+	return r.URL.Path == socketPath || r.URL.Path == socketPath+"/"
 }
 
 // reset begins as on an empty folder.

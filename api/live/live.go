@@ -87,6 +87,9 @@ func New(c Config) *Server {
 // ServeHTTP answers as [socketio.Server.ServeHTTP] does.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.sockets.ServeHTTP(w, r) }
 
+// Sessions returns how many clients are connected, over whichever transport.
+func (s *Server) Sessions() int { return s.sockets.Sessions() }
+
 // Shutdown closes every connection, as [socketio.Server.Shutdown] does, and
 // ends all work. It comes before the store is closed.
 func (s *Server) Shutdown(ctx context.Context) error {

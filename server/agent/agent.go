@@ -91,6 +91,13 @@ func (r *Runner) Close() {
 	clear(r.runs)
 }
 
+// Runs returns how many conversations have an agent at work.
+func (r *Runner) Runs() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.runs)
+}
+
 // hear begins and ends runs. What an agent writes, it writes before the end of
 // its run is heard.
 func (r *Runner) hear(n conversation.Notice) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/openhands-local/openhands-local/server"
 )
@@ -27,6 +28,9 @@ type serverFlags struct {
 	Seed        *int64   `help:"Make generated ids and event times repeat." placeholder:"N"`
 	LogFormat   string   `default:"text" enum:"text,json" help:"Format of the records on standard error: text or json."`
 	LogRequests bool     `help:"Write a record for every request."`
+
+	LogSlow time.Duration `default:"1s" help:"Warn of a request that takes so long; 0 never does."`
+	Pprof   bool          `help:"Serve profiles at /_local/pprof/, for go tool pprof."`
 }
 
 // Help names what is not a flag.
@@ -42,7 +46,7 @@ func (f *serverFlags) config(e *env) server.Config {
 		Key: get("SESSION_API_KEY"), Agent: f.Agent, MaxRunning: f.MaxRunning, Strict: f.Strict, SetConversationID: get("ALLOW_SET_CONVERSATION_ID") == "1",
 		Settings: f.Settings, Workspace: f.Workspace, Frontend: f.Frontend, MaxBody: f.MaxBody, RateLimit: f.RateLimit, Seed: f.Seed,
 		Access:      server.Access{Hosts: f.AllowHost, Origins: append(f.CorsOrigin, list(get("PERMITTED_CORS_ORIGINS"))...)},
-		LogRequests: f.LogRequests, Log: slog.New(f.records(e.stderr)), Version: version(),
+		LogRequests: f.LogRequests, LogSlow: f.LogSlow, Pprof: f.Pprof, Log: slog.New(f.records(e.stderr)), Version: version(),
 	}
 }
 

@@ -255,6 +255,13 @@ func (s *Server) open(r *http.Request, t transport) *Session {
 	return session
 }
 
+// Sessions returns how many there are.
+func (s *Server) Sessions() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.sessions)
+}
+
 // session returns the one with the id, nil if it ended or never was.
 func (s *Server) session(id string) *Session {
 	s.mu.Lock()

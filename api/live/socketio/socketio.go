@@ -92,6 +92,9 @@ func New(o Options) *Server {
 // ServeHTTP answers as [engineio.Server.ServeHTTP] does.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.engine.ServeHTTP(w, r) }
 
+// Sessions returns how many clients there are, as [engineio.Server.Sessions].
+func (s *Server) Sessions() int { return s.engine.Sessions() }
+
 // Shutdown closes every connection, as [engineio.Server.Shutdown] does. It
 // sends no disconnect packets: clients that get one never come back.
 func (s *Server) Shutdown(ctx context.Context) error { return s.engine.Shutdown(ctx) }
