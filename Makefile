@@ -4,10 +4,10 @@ GO      ?= go
 PROGRAM := ./server/openhands-local
 FUZZTIME ?= 20s
 
-.PHONY: build run test generate check fuzz cover bench faults interop
+.PHONY: build run test generate check fuzz cover bench faults interop dist
 
 build: ## the program, into .bin/
-	$(GO) build -trimpath -ldflags='-s -w' -o .bin/openhands-local $(PROGRAM)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o .bin/openhands-local $(PROGRAM)
 
 run: ## serve on http://localhost:3000
 	$(GO) run $(PROGRAM)
@@ -47,3 +47,6 @@ faults: ## kill -9, power cuts, full disks, bombs and the like, in their long fo
 
 interop: ## real clients and other people's test suites
 	bash .ci/interop/run
+
+dist: ## archives for all platforms and their checksums, into .dist/
+	$(GO) run $(PROGRAM)/dist

@@ -42,10 +42,11 @@ var imports = map[string][]string{
 	"server/agent": {"api/conversation", "api/event", "api/pyjson", "store", "go.yaml.in/yaml/v3"},
 	"server": {"api", "api/contract", "api/conversation", "api/live", "api/live/engineio", "api/settings", "api/workspace", "gen", "server/agent", "server/ui", "store", "store/boltstore", "store/memstore", "github.com/google/uuid",
 		"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors", "github.com/prometheus/client_golang/prometheus/promhttp"},
-	"server/ui":              nil,
-	"server/servertest":      {"server"},
-	"server/benchtable":      nil,
-	"server/openhands-local": {"api", "api/conform", "gen", "server", "github.com/alecthomas/kong"},
+	"server/ui":                   nil,
+	"server/servertest":           {"server"},
+	"server/benchtable":           nil,
+	"server/openhands-local":      {"api", "api/conform", "gen", "server", "github.com/alecthomas/kong"},
+	"server/openhands-local/dist": nil,
 }
 
 // TestImports holds every package to its list: a new dependency is one line
