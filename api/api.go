@@ -107,7 +107,7 @@ func New(c Config) http.Handler {
 	gen.RegisterHandlersWithOptions(e, h, gen.RegisterHandlersOptions{OperationMiddlewares: perOperation})
 	d.registerLocal(e)
 	registerDocs(e)
-	if d.Frontend == nil {
+	if d.Frontend == nil && !d.Strict {
 		registerHome(e)
 	}
 	return e

@@ -132,7 +132,7 @@ func invalid(e contract.Error) *refusal {
 func routerRefusal(c echo.Context, err *echo.HTTPError) *refusal {
 	switch err.Code {
 	case http.StatusNotImplemented:
-		return ours(err.Code, fmt.Sprintf("openhands-local does not implement %v yet. GET / lists what is served.", err.Message))
+		return ours(err.Code, fmt.Sprintf("openhands-local does not implement %v yet: openhands-local contract status lists what is served.", err.Message))
 	default:
 		return &refusal{err.Code, detail{http.StatusText(err.Code)}}
 	}

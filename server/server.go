@@ -282,7 +282,7 @@ func (s *Server) Run(ctx context.Context) error {
 	go s.contract() // 25 ms that the first request need not wait for
 	failed := make(chan error, len(s.listeners))
 	for _, l := range s.listeners {
-		go func() { failed <- s.http.Serve(toldListener{l, s.c.Log}) }()
+		go func() { failed <- s.http.Serve(plainListener{toldListener{l, s.c.Log}}) }()
 	}
 	var err error
 	select {

@@ -206,11 +206,12 @@ func (s *Server) writeCORS(h http.Header, r *http.Request) {
 	if origin == "" {
 		return
 	}
-	h.Add("Vary", "Origin")
 	if s.options.AllowOrigin(origin) {
 		h.Set("Access-Control-Allow-Origin", origin)
 	}
-	if r.Method == http.MethodOptions {
+	if r.Method != http.MethodOptions {
+		h.Add("Vary", "Origin")
+	} else { // no cache keeps an answer to OPTIONS (RFC 9110, section 9.3.7)
 		h.Set("Access-Control-Allow-Methods", "OPTIONS, GET, POST")
 		if asked := r.Header.Get("Access-Control-Request-Headers"); asked != "" {
 			h.Set("Access-Control-Allow-Headers", asked)

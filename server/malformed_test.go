@@ -1,0 +1,56 @@
+package server_test
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/openhands-local/openhands-local/server"
+	"github.com/openhands-local/openhands-local/server/servertest"
+)
+
+// TestMalformed: what is no HTTP is answered in upstream's words (recorded
+// misc_protocol, host_header_odd, add_event_chunked_expect), whatever came
+// before it on the connection; a handler's 400 is its own.
+func TestMalformed(t *testing.T) {
+	t.Parallel()
+	s := servertest.NewServer(t, server.Config{})
+	const alive = "GET /alive HTTP/1.1\r\nHost: localhost\r\n\r\n"
+	for _, tt := range []struct{ why, request, want string }{
+		{"a blank in the target", "GET /al ive HTTP/1.1\r\nHost: localhost\r\n\r\n", "Invalid HTTP request received."},
+		{"a blank in a header's name", "GET /alive HTTP/1.1\r\nHost: localhost\r\nA b: c\r\n\r\n", "Invalid HTTP request received."},
+		{"two hosts", "GET /alive HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "Invalid HTTP request received."},
+		{"a length that is no number", "POST /alive HTTP/1.1\r\nHost: localhost\r\nContent-Length: abc\r\n\r\n", "Invalid HTTP request received."},
+		{"the second of a connection", alive + "x\r\n\r\n", "Invalid HTTP request received."},
+		{"a handler's refusal", "GET /api/conversations/x/events?limit=101 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", `{"detail":"Conversation x not found"}`},
+	} {
+		c, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, tt.request); err != nil {
+			t.Fatal(err)
+		}
+		r := bufio.NewReader(c)
+		var resp *http.Response
+		var body []byte
+		for range strings.Count(tt.request, "\r\n\r\n") {
+			if resp, err = http.ReadResponse(r, nil); err == nil {
+				body, err = io.ReadAll(resp.Body)
+			}
+			if err != nil {
+				t.Fatalf("%s: %v", tt.why, err)
+			}
+		}
+		if got := strings.TrimSpace(string(body)); got != tt.want {
+			t.Errorf("%s: answered %d %q, want %q", tt.why, resp.StatusCode, got, tt.want)
+		}
+		if tt.want == "Invalid HTTP request received." && (resp.StatusCode != 400 || resp.Header.Get("Content-Type") != "text/plain; charset=utf-8" || !resp.Close) {
+			t.Errorf("%s: answered %d %v, want 400, plain text, and the connection's end", tt.why, resp.StatusCode, resp.Header)
+		}
+	}
+}
