@@ -99,6 +99,9 @@ func (o *conversations) NewConversation(c echo.Context) error {
 			return invalid(contract.Error{Type: "extra_forbidden", Loc: []any{"body", "conversation_id"}, Msg: "Extra inputs are not permitted", Input: *q.ConversationID})
 		}
 		d.ID = *q.ConversationID
+		if !o.SetConversationID {
+			o.lenient(c, "NewConversation", "conversation_id is given: 0.53.0 answers 422 without ALLOW_SET_CONVERSATION_ID=1")
+		}
 	}
 	if err := o.checkOrigin(c, &q, &d); err != nil {
 		return err

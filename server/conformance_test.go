@@ -7,6 +7,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -20,10 +23,44 @@ import (
 
 // recordedServer is one of ours, run as the recorded one was: strictly, with
 // nothing stored, with the environment of a case.
-type recordedServer struct{ *servertest.Server }
+type recordedServer struct {
+	*servertest.Server
+	data string
+}
+
+func newRecordedServer(t *testing.T, env map[string]string, wrap func(http.Handler) http.Handler) conform.Server {
+	data := t.TempDir()
+	s := recordedServer{servertest.NewServer(t, server.Config{
+		Data: data, Strict: true, Settings: "none", Agent: "none",
+		Key:               env["SESSION_API_KEY"],
+		SetConversationID: env["ALLOW_SET_CONVERSATION_ID"] == "1",
+		RateLimit:         env["RATELIMIT"] == "on",
+		Wrap:              wrap,
+	}), data}
+	if _, err := exec.LookPath("bash"); err != nil {
+		return s
+	}
+	return withShell{s}
+}
 
 func (s recordedServer) URL() string                   { return s.Server.URL }
 func (s recordedServer) Restart(context.Context) error { return s.Server.Restart() }
+
+// withShell does what the recorded runtime did, so that files are compared
+// that only a shell has written.
+type withShell struct{ recordedServer }
+
+var _ conform.Runtime = withShell{}
+
+func (s withShell) Shell(ctx context.Context, conversation, command string) error {
+	folder := filepath.Join(s.data, "workspaces", conversation)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	c := exec.CommandContext(ctx, "bash", "-c", command)
+	c.Dir = folder
+	return c.Run()
+}
 
 // TestConformance runs every recorded case. What differs must be declared in
 // api/conform/differences.yaml, and what is declared must differ. Every answer
@@ -33,13 +70,7 @@ func TestConformance(t *testing.T) {
 	answers := newAnswerCheck(t)
 	report, err := conform.Run(t.Context(), conform.Target{
 		Start: func(_ context.Context, env map[string]string) (conform.Server, error) {
-			return recordedServer{servertest.NewServer(t, server.Config{
-				Data: t.TempDir(), Strict: true, Settings: "none", Agent: "none",
-				Key:               env["SESSION_API_KEY"],
-				SetConversationID: env["ALLOW_SET_CONVERSATION_ID"] == "1",
-				RateLimit:         env["RATELIMIT"] == "on",
-				Wrap:              answers.wrap,
-			})}, nil
+			return newRecordedServer(t, env, answers.wrap), nil
 		},
 	}, conform.Options{Differences: conform.Declared()})
 	if err != nil {

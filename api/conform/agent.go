@@ -21,7 +21,7 @@ import (
 //   - Start-up. A conversation that was recorded as STARTING may be RUNNING already.
 //
 // Theirs (outcome Theirs): nothing in the answer is the client's. Files read after a runtime was told to write some (run,
-// run_ipython, write, edit), a prompt asked of the LLM, the feedback service's answer, and steps that differed between two
+// unless the server has a Runtime, run_ipython, write, edit), a prompt asked of the LLM, the feedback service's answer, and steps that differed between two
 // recordings: a 200 with the same kind of document, or a 4xx, passes.
 type analysis struct {
 	posted map[string]map[string]bool // conversation as in the path => kinds posted to it
@@ -31,7 +31,11 @@ type analysis struct {
 	theirs map[string]bool            // ids of the steps of the third rule
 }
 
-func analyse(c *Case) analysis {
+// runAction is the kind of action that a Runtime does.
+const runAction = "action:run"
+
+// analyse applies the rules to c. With a runtime, what run actions write is compared as recorded.
+func analyse(c *Case, runtime bool) analysis {
 	a := analysis{
 		posted: map[string]map[string]bool{},
 		first:  map[string]int{},
@@ -50,7 +54,7 @@ func analyse(c *Case) analysis {
 		id, operation, _ := conversation(s.Path)
 		if kind, ok := s.posts(); ok {
 			post(id, kind)
-			wrote[id] = wrote[id] || slices.Contains([]string{"action:run", "action:run_ipython", "action:write", "action:edit"}, kind)
+			wrote[id] = wrote[id] || kind == runAction && !runtime || slices.Contains([]string{"action:run_ipython", "action:write", "action:edit"}, kind)
 		}
 		if s.creates() && s.Answer.Status == 200 {
 			body := s.json()

@@ -39,11 +39,14 @@ type comparison struct {
 
 // view tells which part of an answer is compared. The zero view is all of it.
 type view struct {
-	own      func(value) bool  // which elements of list are compared, in order; all if nil
-	list     string            // pointer of the list that own looks at
-	ignore   []string          // members of the list's elements or pointers of the answer that are not compared
-	format   map[string]string // pointers compared by form, besides those of the recording
-	starting bool              // a conversation recorded as STARTING may be RUNNING already
+	own  func(value) bool // which elements of list are compared, in order; all if nil
+	list string           // pointer of the list that own looks at
+	// unordered lists are compared in the order of their texts: the recorded ones begin with one placeholder, so theirs
+	// is that of the values.
+	unordered bool
+	ignore    []string          // members of the list's elements or pointers of the answer that are not compared
+	format    map[string]string // pointers compared by form, besides those of the recording
+	starting  bool              // a conversation recorded as STARTING may be RUNNING already
 }
 
 // partial tells whether v leaves anything out.
@@ -265,6 +268,11 @@ func (c *comparison) array(pointer string, want, got value) {
 		}
 		c.differ(pointer, fmt.Sprintf("%d elements: %s", len(indices), kept), fmt.Sprintf("%d elements: %s", len(got.list), got))
 		return
+	}
+	if c.view.unordered {
+		slices.SortFunc(indices, func(i, j int) int { return strings.Compare(want.list[i].text, want.list[j].text) })
+		got.list = slices.Clone(got.list)
+		slices.SortFunc(got.list, func(a, b value) int { return strings.Compare(a.text, b.text) })
 	}
 	for i, at := range indices {
 		c.value(element(pointer, at), want.list[at], got.list[i])

@@ -5,7 +5,8 @@
 // Find your way: Run sends the cases (run.go), byte for byte (wire.go), fills in and learns placeholders (vars.go) and
 // compares the answers (compare.go, value.go). What an agent or a runtime wrote is told from what the client posted by the
 // rules in agent.go. What may be sent to a server that holds somebody's work is decided by the rules in groups.go.
-// Differences on purpose are declared in differences.yaml (differences.go). A Report is written as text, JSON or JUnit XML
+// Differences on purpose are declared in differences.yaml (differences.go); an answer that calls itself more lenient, in
+// the header X-Local-Lenient, declares its own. A Report is written as text, JSON or JUnit XML
 // (report.go).
 //
 // # A server that the run did not start
@@ -14,7 +15,7 @@
 // the answers to its own create requests; where a recorded request names a conversation that does not exist, Run asks
 // first whether it does exist here, and leaves the case out if so. It deletes what it made, also when its context ends.
 // Cases of the groups Settings, Harm and Agent are left out unless allowed, those of Env and Restart always. Lists of all
-// conversations or secrets are compared in the run's own entries. It starts fewer than 10 requests a second.
+// conversations or secrets are compared in the run's own entries, settings in what the case has set. It starts fewer than 10 requests a second.
 package conform
 
 import (
@@ -44,6 +45,13 @@ type Server interface {
 	Close() error                      // stop and forget the data
 }
 
+// Runtime is a Server beside which somebody does what the recorded server's runtime did.
+type Runtime interface {
+	Server
+	// Shell runs the command of an accepted run action in the folder of the conversation's files.
+	Shell(ctx context.Context, conversation, command string) error
+}
+
 // Options choose what is run. The zero value runs everything that is safe for any server.
 type Options struct {
 	Only          []string     // names or patterns (path.Match) of cases; all if empty
@@ -53,8 +61,8 @@ type Options struct {
 	Fast          bool         // as many requests a second as the server takes
 	Differences   []Difference // what may differ, and must
 
-	// Progress, if set, is called after each case, in order.
-	Progress func(CaseResult)
+	// Progress, if set, is called after each case, in order: it is the done-th of all that were chosen.
+	Progress func(done, all int, c CaseResult)
 
 	clock clock // real time if zero
 }
@@ -121,7 +129,7 @@ func run(ctx context.Context, target Target, options Options, cases []Case) (Rep
 		}
 		report.add(result)
 		if options.Progress != nil {
-			options.Progress(result)
+			options.Progress(i+1, len(chosen), result)
 		}
 		if err != nil {
 			report.finish(options, r.notDeleted)

@@ -39,7 +39,6 @@ var Reasons = map[string]string{
 	"http-library":   "Go's HTTP library answers a malformed request by itself",
 	"works-here":     "works here without what the recorded server lacked",
 	"no-empty":       "an empty repository is no repository",
-	"unordered":      "the order of the recorded list is arbitrary",
 	"at-once":        "a conversation runs at once, where upstream needs a second",
 }
 

@@ -245,8 +245,46 @@ func (c *Case) needsFresh(s *Step, settings bool) string {
 }
 
 func (c *Case) createsSecret() (creates bool) {
-	c.each(func(_ string, s *Step) {
-		creates = creates || s.Method == "POST" && s.Path == "/api/secrets" && s.Answer.Status == 201
-	})
+	c.each(func(_ string, s *Step) { creates = creates || s.createsSecret() })
 	return creates
+}
+
+func (s *Step) createsSecret() bool {
+	return s.Method == "POST" && s.Path == "/api/secrets" && s.Answer.Status == 201
+}
+
+// deletable tells whether a path can name a secret, so that it can be deleted again.
+func deletable(secret string) bool { return secret != "" && !strings.Contains(secret, "/") }
+
+// kept are the settings that stay as they were unless a new value is posted, and where an answer shows them.
+var kept = map[string]string{
+	"llm_model": "/llm_model", "llm_base_url": "/llm_base_url", "llm_api_key": "/llm_api_key_set",
+	"search_api_key": "/search_api_key_set", "user_consents_to_analytics": "/user_consents_to_analytics",
+}
+
+// keptSettings are the pointers of an answer to st which show settings that nothing in the case has set before: on a
+// server with a history they are anything.
+func (c *Case) keptSettings(st *Step) (pointers []string) {
+	set := map[string]bool{}
+	for i := range c.Steps {
+		s := &c.Steps[i]
+		if s == st {
+			break
+		}
+		if s.Method != "POST" || s.Path != "/api/settings" || s.Answer.Status != 200 {
+			continue
+		}
+		body := s.json()
+		for name := range kept {
+			if v, ok := body.get(name); ok && v.kind != 'n' {
+				set[name] = true
+			}
+		}
+	}
+	for name, pointer := range kept {
+		if !set[name] {
+			pointers = append(pointers, pointer)
+		}
+	}
+	return pointers
 }

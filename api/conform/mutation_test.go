@@ -1,6 +1,8 @@
 package conform
 
 import (
+	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strconv"
@@ -118,6 +120,7 @@ func TestWrongAnswersAreCaught(t *testing.T) {
 		{"no refusal", "add_event_bad_kinds", "3", refusal(200), []string{"status"}},
 		{"failure where it hung", "search_hang_end_id", "6", status(500), []string{"status"}},
 		{"workspace", "sub_upload_files", "4", body(`/srv/ws/one/u2`, `/srv/two/u2`), []string{"/uploaded_files/1"}},
+		{"name of a file", "sub_upload_files", "20", body(`/srv/ws/one/u2`, `/srv/ws/one/u3`), []string{"/0"}},
 		{"one of many", "ratelimit_429_shape", "0.3", status(418), []string{"status"}},
 	}
 	for _, tt := range tests {
@@ -171,6 +174,7 @@ func TestAllowedAnswersPass(t *testing.T) {
 		{"a whole second", "create_empty", "3", body(`.516442Z`, `Z`), Held},
 		{"another order of Allow", "misc_docs", "8", header("allow", "HEAD,GET"), Held},
 		{"a length where none was recorded", "options_models", "0", header("content-length", "0"), Held},
+		{"another order of files", "sub_upload_files", "20", body(`"/srv/ws/one/u2","/srv/ws/one/up.txt"`, `"/srv/ws/one/up.txt","/srv/ws/one/u2"`), Held},
 		{"400 for 500", "add_event_bad_kinds", "3", refusal(400), Refused},
 		{"422 for 500", "add_event_bad_kinds", "3", refusal(422), Refused},
 		{"404 for a hang", "search_hang_end_id", "6", refusal(404), Refused},
@@ -250,6 +254,83 @@ func TestDeclaredDifferences(t *testing.T) {
 			report, s := replayWith(t, "create_empty", "3", tt.options, tt.change)
 			if s.Outcome != tt.outcome || len(report.Stale) != tt.stale || report.OK() != tt.ok {
 				t.Errorf("step 3: %s, %d stale, OK %v, want %s, %d, %v", s.Outcome, len(report.Stale), report.OK(), tt.outcome, tt.stale, tt.ok)
+			}
+		})
+	}
+}
+
+// withRuntime is a replayer beside which somebody does what a runtime was told.
+type withRuntime struct {
+	*replayer
+	told []string
+}
+
+func (r *withRuntime) Shell(_ context.Context, conversation, command string) error {
+	r.told = append(r.told, conversation+" "+command)
+	return errors.New("no shell")
+}
+
+// With a runtime, what it was told to write is compared; without one it is not.
+func TestRuntime(t *testing.T) {
+	c := caseNamed(t, "sub_list_files")
+	r := &withRuntime{replayer: startReplayer(t, c, func(step string, a *replay) {
+		if step == "7" {
+			body(`"/srv/ws/one/.hid",`, ``)(a)
+		}
+	})}
+	target := Target{Start: func(context.Context, map[string]string) (Server, error) { return r, nil }}
+	report, err := run(t.Context(), target, Options{}, []Case{c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.told) != 1 || !strings.HasSuffix(r.told[0], " mkdir -p d/e && echo 1 > a.txt && echo 2 > d/b.txt && echo 3 > .hid && touch d/e/c") {
+		t.Errorf("Shell was told %q, want the recorded command", r.told)
+	}
+	if report.Counts[Failed] != 1 || !slices.Contains(report.Cases[0].Notes, "action:run: no shell") {
+		t.Errorf("Counts = %v, notes %q, want 1 failed and a note of Shell's error", report.Counts, report.Cases[0].Notes)
+	}
+}
+
+// What a more lenient server lets in is counted apart, with what comes of it; a failure never is.
+func TestLenient(t *testing.T) {
+	lenient := func(change func(*replay)) func(*replay) {
+		return func(a *replay) {
+			change(a)
+			a.headers["x-local-lenient"] = "the recorded server answers otherwise"
+		}
+	}
+	tests := []struct {
+		why, step string
+		change    map[string]func(*replay)
+		outcome   Outcome
+		note      string
+	}{
+		{"it says so", "3", map[string]func(*replay){"3": lenient(status(404))}, Lenient, "the recorded server answers otherwise"},
+		{"an earlier answer did", "4", map[string]func(*replay){"3": lenient(status(404)), "4": body(`"id":9`, `"id":90`)}, Lenient, "after a more lenient answer"},
+		{"a later answer does", "3", map[string]func(*replay){"3": status(404), "4": lenient(status(404))}, Failed, ""},
+		{"as recorded all the same", "3", map[string]func(*replay){"3": lenient(status(200))}, Held, ""},
+		{"a failure", "3", map[string]func(*replay){"3": lenient(status(500))}, Failed, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.why, func(t *testing.T) {
+			t.Parallel()
+			c := caseNamed(t, "create_empty")
+			r := startReplayer(t, c, func(step string, a *replay) {
+				if change := tt.change[step]; change != nil {
+					change(a)
+				}
+			})
+			report, err := run(t.Context(), r.target(), Options{}, []Case{c})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range report.Cases[0].Steps {
+				if s.Step == tt.step && (s.Outcome != tt.outcome || s.Note != tt.note) {
+					t.Errorf("step %s: %s %q, want %s %q", tt.step, s.Outcome, s.Note, tt.outcome, tt.note)
+				}
+			}
+			if report.OK() != (tt.outcome != Failed) {
+				t.Errorf("OK = %v with %v", report.OK(), report.Counts)
 			}
 		})
 	}

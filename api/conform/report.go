@@ -19,16 +19,17 @@ type Outcome string
 const (
 	Held          Outcome = "held"           // answered as recorded
 	Refused       Outcome = "refused"        // answered by a 4xx where the real server said 5xx, or at all where it hung
-	Part          Outcome = "part"           // the client's own part of the answer is as recorded: see agent.go; on a shared server, the run's own entries
+	Part          Outcome = "part"           // the client's own part of the answer is as recorded: see agent.go; on a server in use, the run's own entries and settings
 	Theirs        Outcome = "theirs"         // an agent's, a runtime's or a service's own answer: not compared
 	OnPurpose     Outcome = "declared"       // differs as declared
+	Lenient       Outcome = "lenient"        // differs because the server is more lenient, as the header X-Local-Lenient says here or earlier in the case
 	Failed        Outcome = "failed"         // differs in a way that is not declared, or could not be sent
 	LeftOut       Outcome = "left out"       // its case is of a group that was not allowed
 	NotApplicable Outcome = "not applicable" // cannot be asked of this server
 )
 
 // Outcomes are all outcomes in the order in which reports count them.
-var Outcomes = []Outcome{Held, Refused, Part, Theirs, OnPurpose, Failed, LeftOut, NotApplicable}
+var Outcomes = []Outcome{Held, Refused, Part, Theirs, OnPurpose, Lenient, Failed, LeftOut, NotApplicable}
 
 // Report tells what a run found.
 type Report struct {
@@ -62,7 +63,7 @@ type StepResult struct {
 	Step       string         `json:"step"`    // the index in the recording; "3.1" for a parallel one
 	Request    string         `json:"request"` // method and path, placeholders as recorded
 	Outcome    Outcome        `json:"outcome"`
-	Note       string         `json:"note,omitempty"` // why it was not sent
+	Note       string         `json:"note,omitempty"` // why it was not sent, or how lenient it was
 	Undeclared []Diff         `json:"undeclared,omitempty"`
 	Declared   []DeclaredDiff `json:"declared,omitempty"`
 	Curl       string         `json:"curl,omitempty"` // the request as a shell line, if Failed
@@ -86,6 +87,19 @@ func (c *CaseResult) Count(o Outcome) (n int) {
 	return n
 }
 
+// Summary tells in a few words what became of c: why it was not run, what of it failed, or how many requests passed.
+func (c *CaseResult) Summary() string {
+	sent := len(c.Steps) - c.Count(LeftOut) - c.Count(NotApplicable)
+	switch failed := c.Count(Failed); {
+	case c.Reason != "":
+		return c.Reason
+	case failed > 0:
+		return fmt.Sprintf("FAILED %d of %d", failed, sent)
+	default:
+		return fmt.Sprintf("ok %d", sent)
+	}
+}
+
 func (r *Report) add(c CaseResult) { r.Cases = append(r.Cases, c) }
 
 // finish counts, and finds the declared differences that are no longer there.
@@ -94,7 +108,7 @@ func (r *Report) finish(options Options, notDeleted []string) {
 	r.NotDeleted = notDeleted
 	r.Counts = map[Outcome]int{}
 	r.LeftOut = map[Group][]string{}
-	held := map[[2]string]bool{} // requests that were sent and did not fail
+	held := map[[2]string]bool{} // requests in whose answers a declared difference must be
 	used := map[Difference]bool{}
 	for _, c := range r.Cases {
 		for _, g := range c.LeftOut {
@@ -103,7 +117,7 @@ func (r *Report) finish(options Options, notDeleted []string) {
 		for _, s := range c.Steps {
 			r.Steps++
 			r.Counts[s.Outcome]++
-			held[[2]string{c.Name, s.Step}] = !slices.Contains([]Outcome{Failed, LeftOut, NotApplicable}, s.Outcome)
+			held[[2]string{c.Name, s.Step}] = !slices.Contains([]Outcome{Lenient, Failed, LeftOut, NotApplicable}, s.Outcome)
 			for _, d := range s.Declared {
 				used[d.By] = true
 			}
@@ -137,7 +151,7 @@ func (r Report) WriteText(w io.Writer) error {
 		writeFailures(&b, &r.Cases[i])
 	}
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "CASE\tSTEPS\tHELD\tREFUSED\tPART\tTHEIRS\tDECLARED\tFAILED\t")
+	fmt.Fprintln(t, "CASE\tSTEPS\tHELD\tREFUSED\tPART\tTHEIRS\tDECLARED\tLENIENT\tFAILED\t")
 	for i := range r.Cases {
 		c := &r.Cases[i]
 		if c.Reason != "" {
@@ -145,7 +159,7 @@ func (r Report) WriteText(w io.Writer) error {
 			continue
 		}
 		fmt.Fprintf(t, "%s\t%d", c.Name, len(c.Steps))
-		for _, o := range []Outcome{Held, Refused, Part, Theirs, OnPurpose, Failed} {
+		for _, o := range []Outcome{Held, Refused, Part, Theirs, OnPurpose, Lenient, Failed} {
 			fmt.Fprintf(t, "\t%s", dash(c.Count(o)))
 		}
 		fmt.Fprintln(t, "\t")
@@ -155,6 +169,13 @@ func (r Report) WriteText(w io.Writer) error {
 	for _, o := range Outcomes {
 		if n := r.Counts[o]; n > 0 {
 			fmt.Fprintf(&b, "%7d  %s\n", n, meaning[o])
+		}
+	}
+	for i := range r.Cases {
+		for _, s := range r.Cases[i].Steps {
+			if s.Outcome == Lenient {
+				fmt.Fprintf(&b, "lenient: %s step %s: %s\n", r.Cases[i].Name, s.Step, s.Note)
+			}
 		}
 	}
 	for _, g := range []Group{Settings, Harm, Agent} {
@@ -178,6 +199,7 @@ var meaning = map[Outcome]string{
 	Part:          "held in the client's own part",
 	Theirs:        "an agent's, a runtime's or a service's own answer: not compared",
 	OnPurpose:     "differ as declared",
+	Lenient:       "more lenient than the recorded server, as X-Local-Lenient says",
 	Failed:        "failed",
 	LeftOut:       "left out",
 	NotApplicable: "not applicable here",
@@ -215,33 +237,89 @@ func writeFailures(b *strings.Builder, c *CaseResult) {
 	}
 }
 
-// columns is the width of each side, lines the most that are shown of an answer.
-const columns, lines = 60, 40
+// columns is the width of each side, lines the most that are shown of two answers, around the equal lines that are shown
+// beside different ones, most the lines of an answer that are looked at.
+const columns, lines, around, most = 60, 40, 2, 1000
 
-// sideBySide writes two texts line by line, with a bar between lines that differ.
+// sideBySide writes two texts line by line, with a bar between lines that differ. Equal lines far from those are left out.
 func sideBySide(b *strings.Builder, want, got string) {
 	if want == "" && got == "" {
 		return
 	}
-	left, right := strings.Split(want, "\n"), strings.Split(got, "\n")
-	fmt.Fprintf(b, "  %-*s   %s\n", columns, "EXPECTED", "GOT")
-	at := func(l []string, i int) string {
-		if i < len(l) {
-			return l[i]
+	rows := align(strings.SplitN(want, "\n", most), strings.SplitN(got, "\n", most))
+	shown := make([]bool, len(rows))
+	for i, row := range rows {
+		if row[0] != row[1] {
+			for j := max(0, i-around); j <= min(i+around, len(rows)-1); j++ {
+				shown[j] = true
+			}
 		}
-		return ""
 	}
-	for i := range max(len(left), len(right)) {
-		if i == lines {
-			fmt.Fprintf(b, "  … %d more lines\n", max(len(left), len(right))-lines)
+	fmt.Fprintf(b, "  %-*s   %s\n", columns, "EXPECTED", "GOT")
+	written := 0
+	for i, row := range rows {
+		if !shown[i] {
+			if i == 0 || shown[i-1] {
+				b.WriteString("  …\n")
+			}
+			continue
+		}
+		if written++; written > lines {
+			b.WriteString("  … and more\n")
 			break
 		}
 		mark := " "
-		if at(left, i) != at(right, i) {
+		if row[0] != row[1] {
 			mark = "|"
 		}
-		fmt.Fprintf(b, "  %-*s %s %s\n", columns, cut(at(left, i), columns), mark, cut(at(right, i), columns))
+		fmt.Fprintf(b, "  %-*s %s %s\n", columns, cut(row[0], columns), mark, cut(row[1], columns))
 	}
+}
+
+// align pairs the lines of two texts, so that equal ones stand beside each other: a longest common subsequence. Between
+// equal lines the others are paired as they come, "" stands for what one side lacks.
+func align(left, right []string) (rows [][2]string) {
+	common := make([][]int, len(left)+1) // length for left[i:] and right[j:]
+	for i := range common {
+		common[i] = make([]int, len(right)+1)
+	}
+	for i := len(left) - 1; i >= 0; i-- {
+		for j := len(right) - 1; j >= 0; j-- {
+			if left[i] == right[j] {
+				common[i][j] = common[i+1][j+1] + 1
+			} else {
+				common[i][j] = max(common[i+1][j], common[i][j+1])
+			}
+		}
+	}
+	var l, r int // the first lines that are not in rows yet
+	pair := func(i, j int) {
+		for ; l < i || r < j; l, r = min(l+1, i), min(r+1, j) {
+			var row [2]string
+			if l < i {
+				row[0] = left[l]
+			}
+			if r < j {
+				row[1] = right[r]
+			}
+			rows = append(rows, row)
+		}
+	}
+	for i, j := 0, 0; i < len(left) && j < len(right); {
+		switch {
+		case left[i] == right[j]:
+			pair(i, j)
+			rows = append(rows, [2]string{left[i], right[j]})
+			i, j = i+1, j+1
+			l, r = i, j
+		case common[i+1][j] >= common[i][j+1]:
+			i++
+		default:
+			j++
+		}
+	}
+	pair(len(left), len(right))
+	return rows
 }
 
 // cut shortens s to n characters, and keeps it on one line.
@@ -379,14 +457,23 @@ func (r Report) WriteJUnit(w io.Writer) error {
 		Class   string   `xml:"classname,attr"`
 		Failure *message `xml:"failure,omitempty"`
 		Skipped *message `xml:"skipped,omitempty"`
+		Output  string   `xml:"system-out,omitempty"`
+	}
+	type property struct {
+		Name  string `xml:"name,attr"`
+		Value string `xml:"value,attr"`
+	}
+	type properties struct {
+		List []property `xml:"property"`
 	}
 	type suite struct {
-		Name     string     `xml:"name,attr"`
-		Tests    int        `xml:"tests,attr"`
-		Failures int        `xml:"failures,attr"`
-		Skipped  int        `xml:"skipped,attr"`
-		Time     string     `xml:"time,attr"`
-		Cases    []testcase `xml:"testcase"`
+		Name     string      `xml:"name,attr"`
+		Tests    int         `xml:"tests,attr"`
+		Failures int         `xml:"failures,attr"`
+		Skipped  int         `xml:"skipped,attr"`
+		Time     string      `xml:"time,attr"`
+		Counts   *properties `xml:"properties,omitempty"` // how many requests had an outcome which JUnit has no word for
+		Cases    []testcase  `xml:"testcase"`
 	}
 	type suites struct {
 		XMLName xml.Name `xml:"testsuites"`
@@ -398,6 +485,13 @@ func (r Report) WriteJUnit(w io.Writer) error {
 		c := &r.Cases[i]
 		s := suite{Name: c.Name, Tests: len(c.Steps), Failures: c.Count(Failed),
 			Skipped: c.Count(LeftOut) + c.Count(NotApplicable), Time: fmt.Sprintf("%.3f", c.Elapsed.Seconds())}
+		var counts properties
+		for _, o := range []Outcome{Refused, Part, Theirs, OnPurpose, Lenient} {
+			if n := c.Count(o); n > 0 {
+				counts.List = append(counts.List, property{string(o), fmt.Sprint(n)})
+				s.Counts = &counts
+			}
+		}
 		for _, step := range c.Steps {
 			t := testcase{Name: "step " + step.Step + ": " + step.Request, Class: c.Name}
 			switch step.Outcome {
@@ -408,6 +502,8 @@ func (r Report) WriteJUnit(w io.Writer) error {
 				t.Failure = &message{Message: step.summary(), Text: printable(b.String())}
 			case LeftOut, NotApplicable:
 				t.Skipped = &message{Message: step.Note}
+			case Lenient:
+				t.Output = string(Lenient) + ": " + step.Note
 			}
 			s.Cases = append(s.Cases, t)
 		}

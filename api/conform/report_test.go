@@ -88,6 +88,62 @@ func TestWriteJUnit(t *testing.T) {
 	}
 }
 
+// What no failure is, but no plain pass either, is told in each form of a report.
+func TestLenientIsTold(t *testing.T) {
+	report, _ := replayWith(t, "create_empty", "3", Options{}, func(a *replay) {
+		a.status = 404
+		a.headers["x-local-lenient"] = "why"
+	})
+	var text, xml bytes.Buffer
+	if err := errors.Join(report.WriteText(&text), report.WriteJUnit(&xml)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"\n      1  more lenient", "\nlenient: create_empty step 3: why"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("WriteText lacks %q:\n%s", want, text.String())
+		}
+	}
+	for _, want := range []string{`failures="0"`, `<property name="lenient" value="1"></property>`, "<system-out>lenient: why</system-out>"} {
+		if !strings.Contains(xml.String(), want) {
+			t.Errorf("WriteJUnit lacks %q:\n%s", want, xml.String())
+		}
+	}
+}
+
+func TestSummary(t *testing.T) {
+	for want, c := range map[string]CaseResult{
+		"ok 2":            {Steps: []StepResult{{Outcome: Held}, {Outcome: Part}, {Outcome: LeftOut}}},
+		"FAILED 1 of 2":   {Steps: []StepResult{{Outcome: Failed}, {Outcome: Held}, {Outcome: NotApplicable}}},
+		"needs a restart": {Reason: "needs a restart", Steps: []StepResult{{Outcome: NotApplicable}}},
+	} {
+		if got := c.Summary(); got != want {
+			t.Errorf("Summary() = %q, want %q", got, want)
+		}
+	}
+}
+
+func TestSideBySide(t *testing.T) {
+	side := func(lines ...string) string { return strings.Join(lines, "\n") }
+	for why, tt := range map[string]struct{ want, got, written string }{
+		"nothing to show": {"", "", ""},
+		"equal lines stand side by side": {side("a", "gone", "b", "old", "c"), side("a", "b", "new", "more", "c"),
+			side("EXPECTED GOT", "a a", "gone |", "b b", "old | new", "| more", "c c")},
+		"what is far from a difference is left out": {side("1", "2", "3", "4", "5", "6", "7"), side("1", "2", "3", "4", "5", "6", "x"),
+			side("EXPECTED GOT", "…", "5 5", "6 6", "7 | x")},
+		"too much": {strings.Repeat("a\n", 60), strings.Repeat("b\n", 60), side("EXPECTED GOT") + strings.Repeat("\na | b", lines) + "\n… and more"},
+	} {
+		var b strings.Builder
+		sideBySide(&b, tt.want, tt.got)
+		var words []string
+		for line := range strings.Lines(b.String()) {
+			words = append(words, strings.Join(strings.Fields(line), " "))
+		}
+		if got := strings.Join(words, "\n"); got != tt.written {
+			t.Errorf("%s:\n%s\nwant\n%s", why, got, tt.written)
+		}
+	}
+}
+
 func TestCurl(t *testing.T) {
 	base, err := url.Parse("http://h:1")
 	if err != nil {
@@ -283,7 +339,7 @@ func TestParseCaseRefuses(t *testing.T) {
 func TestNoServer(t *testing.T) {
 	var progress []string
 	report, err := Run(t.Context(), Target{URL: "http://127.0.0.1:1"}, Options{Only: []string{"health"}, Fast: true,
-		Progress: func(c CaseResult) { progress = append(progress, c.Name) }})
+		Progress: func(_, _ int, c CaseResult) { progress = append(progress, c.Name) }})
 	if err != nil || report.Counts[Failed] != report.Steps || report.OK() {
 		t.Errorf("Run = %v, %v, want all %d failed", report.Counts, err, report.Steps)
 	}

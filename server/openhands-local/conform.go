@@ -41,7 +41,9 @@ func (c *conformCmd) Run(e *env) error {
 	key, _ := e.lookup("SESSION_API_KEY")
 	o := conform.Options{
 		Only: c.Only, AllowSettings: c.AllowSettings, AllowHarm: c.AllowHarm, AllowAgent: c.AllowAgent, Fast: c.Fast,
-		Progress: func(r conform.CaseResult) { fmt.Fprintln(e.stderr, r.Name) },
+		Progress: func(done, all int, c conform.CaseResult) {
+			fmt.Fprintf(e.stderr, "%d/%d %s: %s\n", done, all, c.Name, c.Summary())
+		},
 	}
 	if err := (&readyCmd{URL: c.URL}).Run(&env{e, e.lookup, io.Discard, e.stderr}); err != nil {
 		return err
@@ -50,7 +52,7 @@ func (c *conformCmd) Run(e *env) error {
 	if info, err := server.Ask(e, c.URL, key); err == nil {
 		o.Differences = conform.Declared()
 		if !info.Strict {
-			fmt.Fprintln(e.stderr, "this openhands-local is lenient: start it with --strict --settings none --agent none to have the recorded refusals too")
+			fmt.Fprintln(e.stderr, "this openhands-local is lenient, which is counted apart: start it with --strict --settings none --agent none to have the recorded refusals too")
 		}
 	}
 	report, err := conform.Run(e, conform.Target{URL: c.URL, Key: key}, o)

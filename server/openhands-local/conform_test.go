@@ -43,8 +43,8 @@ func TestConformLeavesDataAlone(t *testing.T) {
 	}
 	pages := []string{"/api/settings", "/api/secrets", "/api/conversations?limit=100"}
 	ask("POST", "/api/settings", `{"llm_model":"mine/model","llm_api_key":"mine","language":"no"}`)
-	ask("POST", "/api/secrets", `{"name":"MINE","value":"1","description":"first"}`)
-	ask("POST", "/api/secrets", `{"name":"A","value":"2"}`)
+	ask("POST", "/api/secrets", `{"name":"MINE","value":"my-1","description":"first"}`)
+	ask("POST", "/api/secrets", `{"name":"A","value":"my-2"}`)
 	for _, id := range []string{"mine", "x", "0123456789abcdef0123456789abcdef", "hello-1"} {
 		for i := range 30 {
 			ask("POST", "/api/conversations/"+id+"/events", fmt.Sprintf(`{"action":"message","args":{"content":"number %d"}}`, i))
@@ -90,5 +90,35 @@ func TestConformLeavesDataAlone(t *testing.T) {
 		if after := ask("GET", page, ""); after != before[page] {
 			t.Errorf("%s was\n%s\nis\n%s", page, before[page], after)
 		}
+	}
+}
+
+// TestConformSettings runs the cases that change settings and secrets against
+// a server in use: what was there before is no difference.
+func TestConformSettings(t *testing.T) {
+	t.Parallel()
+	s := servertest.NewServer(t, server.Config{Strict: true})
+	for path, body := range map[string]string{
+		"/api/settings": `{"llm_model":"mine/model","llm_base_url":"http://mine","llm_api_key":"mine","search_api_key":"mine","user_consents_to_analytics":true}`,
+		"/api/secrets":  `{"name":"MINE","value":"my-1"}`,
+	} {
+		answer, err := http.Post(s.URL+path, "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+	}
+	report, err := conform.Run(t.Context(), conform.Target{URL: s.URL}, conform.Options{
+		Only: []string{"settings_*", "secrets_*", "git_providers*", "create_settings*"}, AllowSettings: true, Fast: true, Differences: conform.Declared(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !report.OK() {
+		var text strings.Builder
+		t.Error(report.WriteText(&text), text.String())
+	}
+	if n := report.Counts[conform.Held] + report.Counts[conform.Part]; n < 150 {
+		t.Errorf("%d requests passed, want over 150", n)
 	}
 }
