@@ -29,7 +29,7 @@ func registerDocs(e *echo.Echo) {
 	}
 	both("/openapi.json", func(c echo.Context) error { return writeBytes(c, http.StatusOK, gen.OpenAPI) })
 
-	page := v5emb.New("OpenHands "+gen.Version+" · openhands-local", "/openapi.json", "/docs")
+	page := v5emb.New("OpenHands "+Versions()+" · openhands-local", "/openapi.json", "/docs")
 	html := func(path string) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			r := c.Request().Clone(c.Request().Context())

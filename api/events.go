@@ -43,15 +43,33 @@ var errInvalidLimit = &refusal{http.StatusBadRequest, detail{"Invalid limit"}}
 // X-Event-Id. What 0.53.0 would have refused is said in X-Local-Lenient and
 // one record.
 func (o *events) AddEvent(c echo.Context, id string) error {
+	return o.add(c, "AddEvent", id, body(c).Raw)
+}
+
+// AddMessage stores a message of the user, as AddEvent does. It is of 0.59.0.
+func (o *events) AddMessage(c echo.Context, id string) error {
+	var q gen.AddMessageRequest
+	if err := json.Unmarshal(body(c).JSON, &q); err != nil {
+		return err
+	}
+	event, err := marshal(map[string]any{"action": "message", "args": map[string]any{"content": q.Message}})
+	if err != nil {
+		return err
+	}
+	return o.add(c, "AddMessage", id, event)
+}
+
+// add stores an event for an operation and answers.
+func (o *events) add(c echo.Context, operation, id string, event []byte) error {
 	r := c.Request()
-	added, err := o.Conversations.Add(r.Context(), id, body(c).Raw, r.Header.Get(idempotencyHeader))
+	added, err := o.Conversations.Add(r.Context(), id, event, r.Header.Get(idempotencyHeader))
 	if err != nil {
 		return err
 	}
 	h := c.Response().Header()
 	h.Set(eventIDHeader, strconv.FormatInt(added.ID, 10))
 	if len(added.Lenient) > 0 {
-		o.lenient(c, "AddEvent", strings.Join(added.Lenient, "; "))
+		o.lenient(c, operation, strings.Join(added.Lenient, "; "))
 	}
 	return writeBytes(c, http.StatusOK, []byte(`{"success":true}`))
 }

@@ -29,12 +29,12 @@ func registerHome(e *echo.Echo) {
 		}
 		status := ContractStatus()
 		page := struct {
-			Version, Host string
-			Served, All   int
-			Operations    []row
-		}{gen.Version, c.Request().Host, len(status.Implemented), len(gen.Operations), nil}
+			Version, Recorded, Host string
+			Served, All, Later      int
+			Operations              []row
+		}{gen.Version, Recorded, c.Request().Host, len(status.Implemented), status.Operations(), len(status.Later), nil}
 		for _, op := range gen.Operations {
-			page.Operations = append(page.Operations, row{op, slices.Contains(status.Implemented, op.Name)})
+			page.Operations = append(page.Operations, row{op, !slices.Contains(status.Unimplemented, op.Name)})
 		}
 		var b bytes.Buffer
 		if err := homePage.Execute(&b, page); err != nil {

@@ -3,7 +3,9 @@ package api
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/labstack/echo/v4"
@@ -38,8 +40,13 @@ func (o *runtime) GetHosts(c echo.Context, _ string) error {
 }
 
 // AddExperimentConfigForConversation answers false, as upstream does to
-// everything, and keeps nothing.
-func (o *runtime) AddExperimentConfigForConversation(c echo.Context, _ string) error {
+// everything, and keeps nothing. A record tells which values came.
+func (o *runtime) AddExperimentConfigForConversation(c echo.Context, id string) error {
+	var q gen.ExperimentConfig
+	if err := json.Unmarshal(body(c).JSON, &q); err != nil {
+		return err
+	}
+	o.Log.Debug("experiment", "conversation", id, "values", slices.Sorted(maps.Keys(value(q.Config))))
 	return writeJSON(c, http.StatusOK, false)
 }
 

@@ -9,23 +9,42 @@ import (
 	"github.com/openhands-local/openhands-local/gen"
 )
 
-// A Status says which operations of the contract are served, by the names of
-// their Go methods.
+// Recorded is the version of OpenHands whose recorded answers are given,
+// whatever the version of the contract.
+const Recorded = "0.53.0"
+
+// Versions is "0.53.0", or "0.55.0 recorded=0.53.0" where the contract is of
+// another version than the answers.
+func Versions() string {
+	if gen.Version == Recorded {
+		return gen.Version
+	}
+	return gen.Version + " recorded=" + Recorded
+}
+
+// A Status says which operations are served, by the names of their Go methods.
 type Status struct {
-	Implemented   []string // have a handler
+	Implemented   []string // of the contract's version; they have a handler
 	Unimplemented []string // are answered by 501
+	Later         []string // of a later version than the contract; they have a handler
 	Orphaned      []string // have a handler, and no operation in the contract
 }
+
+// Operations counts those of the contract's version.
+func (s Status) Operations() int { return len(s.Implemented) + len(s.Unimplemented) }
 
 // ContractStatus tells by reflection what the handlers have.
 func ContractStatus() Status {
 	var s Status
 	ours := sectionMethods()
 	for _, op := range gen.Operations {
-		if slices.Contains(ours, op.Name) {
-			s.Implemented = append(s.Implemented, op.Name)
-		} else {
+		switch {
+		case !slices.Contains(ours, op.Name):
 			s.Unimplemented = append(s.Unimplemented, op.Name)
+		case op.Since != "":
+			s.Later = append(s.Later, op.Name)
+		default:
+			s.Implemented = append(s.Implemented, op.Name)
 		}
 	}
 	for _, name := range ours {

@@ -289,6 +289,12 @@ type AddEventRequest struct {
 	AdditionalProperties map[string]interface{}  `json:"-"`
 }
 
+// AddMessageRequest A message to the agent.
+type AddMessageRequest struct {
+	// Message Its text.
+	Message string `json:"message"`
+}
+
 // BodyUploadFilesAPIConversationsConversationIDUploadFilesPost A form with files.
 type BodyUploadFilesAPIConversationsConversationIDUploadFilesPost struct {
 	// Files The files, each with its name. Folders may be part of a name.
@@ -1378,6 +1384,9 @@ type AddEventJSONRequestBody = AddEventRequest
 
 // AddExperimentConfigForConversationJSONRequestBody defines body for AddExperimentConfigForConversation for application/json ContentType.
 type AddExperimentConfigForConversationJSONRequestBody = ExperimentConfig
+
+// AddMessageJSONRequestBody defines body for AddMessage for application/json ContentType.
+type AddMessageJSONRequestBody = AddMessageRequest
 
 // StartConversationJSONRequestBody defines body for StartConversation for application/json ContentType.
 type StartConversationJSONRequestBody = ProvidersSetModel
@@ -2855,6 +2864,9 @@ type ServerInterface interface {
 	// ListFiles List Workspace Files
 	// (GET /api/conversations/{conversation_id}/list-files)
 	ListFiles(ctx echo.Context, conversationID string, params ListFilesParams) error
+	// AddMessage Add Message
+	// (POST /api/conversations/{conversation_id}/message)
+	AddMessage(ctx echo.Context, conversationID string) error
 	// GetMicroagents Get Microagents
 	// (GET /api/conversations/{conversation_id}/microagents)
 	GetMicroagents(ctx echo.Context, conversationID string) error
@@ -3049,6 +3061,12 @@ func (Unimplemented) GitDiff(ctx echo.Context, conversationID string, params Git
 // (GET /api/conversations/{conversation_id}/list-files)
 func (Unimplemented) ListFiles(ctx echo.Context, conversationID string, params ListFilesParams) error {
 	return unimplemented("ListFiles")
+}
+
+// AddMessage Add Message
+// (POST /api/conversations/{conversation_id}/message)
+func (Unimplemented) AddMessage(ctx echo.Context, conversationID string) error {
+	return unimplemented("AddMessage")
 }
 
 // GetMicroagents Get Microagents
@@ -3259,57 +3277,61 @@ type Operation struct {
 
 	Secured      bool // asks for the key
 	Conversation bool // x-conversation: an unknown conversation is refused before the fields are checked
+
+	Unpublished bool   // x-unpublished: served, and not in the published contract
+	Since       string // x-since: the later version that it is of; "" for one of the contract's
 }
 
 // Operations lists the operations of the contract, in its order.
 var Operations = []Operation{
-	{"Alive", "Alive", "alive_alive_get", "GET", "/alive", false, false},
-	{"StoreProviderTokens", "StoreProviderTokens", "store_provider_tokens_api_add_git_providers_post", "POST", "/api/add-git-providers", true, false},
-	{"SearchConversations", "SearchConversations", "search_conversations_api_conversations_get", "GET", "/api/conversations", true, false},
-	{"NewConversation", "NewConversation", "new_conversation_api_conversations_post", "POST", "/api/conversations", true, false},
-	{"DeleteConversation", "DeleteConversation", "delete_conversation_api_conversations__conversation_id__delete", "DELETE", "/api/conversations/{conversation_id}", true, false},
-	{"GetConversation", "GetConversation", "get_conversation_api_conversations__conversation_id__get", "GET", "/api/conversations/{conversation_id}", true, false},
-	{"UpdateConversation", "UpdateConversation", "update_conversation_api_conversations__conversation_id__patch", "PATCH", "/api/conversations/{conversation_id}", true, false},
-	{"GetRemoteRuntimeConfig", "GetRemoteRuntimeConfig", "get_remote_runtime_config_api_conversations__conversation_id__config_get", "GET", "/api/conversations/{conversation_id}/config", true, true},
-	{"SearchEvents", "SearchEvents", "search_events_api_conversations__conversation_id__events_get", "GET", "/api/conversations/{conversation_id}/events", true, true},
-	{"AddEvent", "AddEvent", "add_event_api_conversations__conversation_id__events_post", "POST", "/api/conversations/{conversation_id}/events", true, true},
-	{"AddExperimentConfigForConversation", "AddExperimentConfigForConversation", "add_experiment_config_for_conversation_api_conversations__conversation_id__exp_config_post", "POST", "/api/conversations/{conversation_id}/exp-config", true, false},
-	{"GitChanges", "GitChanges", "git_changes_api_conversations__conversation_id__git_changes_get", "GET", "/api/conversations/{conversation_id}/git/changes", true, true},
-	{"GitDiff", "GitDiff", "git_diff_api_conversations__conversation_id__git_diff_get", "GET", "/api/conversations/{conversation_id}/git/diff", true, true},
-	{"ListFiles", "ListFiles", "list_files_api_conversations__conversation_id__list_files_get", "GET", "/api/conversations/{conversation_id}/list-files", true, true},
-	{"GetMicroagents", "GetMicroagents", "get_microagents_api_conversations__conversation_id__microagents_get", "GET", "/api/conversations/{conversation_id}/microagents", true, true},
-	{"GetPrompt", "GetPrompt", "get_prompt_api_conversations__conversation_id__remember_prompt_get", "GET", "/api/conversations/{conversation_id}/remember-prompt", true, true},
-	{"SelectFile", "SelectFile", "select_file_api_conversations__conversation_id__select_file_get", "GET", "/api/conversations/{conversation_id}/select-file", true, true},
-	{"StartConversation", "StartConversation", "start_conversation_api_conversations__conversation_id__start_post", "POST", "/api/conversations/{conversation_id}/start", true, false},
-	{"StopConversation", "StopConversation", "stop_conversation_api_conversations__conversation_id__stop_post", "POST", "/api/conversations/{conversation_id}/stop", true, false},
-	{"SubmitFeedback", "SubmitFeedback", "submit_feedback_api_conversations__conversation_id__submit_feedback_post", "POST", "/api/conversations/{conversation_id}/submit-feedback", true, true},
-	{"GetTrajectory", "GetTrajectory", "get_trajectory_api_conversations__conversation_id__trajectory_get", "GET", "/api/conversations/{conversation_id}/trajectory", true, true},
-	{"UploadFiles", "UploadFiles", "upload_files_api_conversations__conversation_id__upload_files_post", "POST", "/api/conversations/{conversation_id}/upload-files", true, true},
-	{"GetVscodeURL", "GetVscodeUrl", "get_vscode_url_api_conversations__conversation_id__vscode_url_get", "GET", "/api/conversations/{conversation_id}/vscode-url", true, true},
-	{"GetHosts", "GetHosts", "get_hosts_api_conversations__conversation_id__web_hosts_get", "GET", "/api/conversations/{conversation_id}/web-hosts", true, true},
-	{"ZipCurrentWorkspace", "ZipCurrentWorkspace", "zip_current_workspace_api_conversations__conversation_id__zip_directory_get", "GET", "/api/conversations/{conversation_id}/zip-directory", true, true},
-	{"GetAgents", "GetAgents", "get_agents_api_options_agents_get", "GET", "/api/options/agents", true, false},
-	{"GetConfig", "GetConfig", "get_config_api_options_config_get", "GET", "/api/options/config", true, false},
-	{"GetLitellmModels", "GetLitellmModels", "get_litellm_models_api_options_models_get", "GET", "/api/options/models", true, false},
-	{"GetSecurityAnalyzers", "GetSecurityAnalyzers", "get_security_analyzers_api_options_security_analyzers_get", "GET", "/api/options/security-analyzers", true, false},
-	{"ResetSettings", "ResetSettings", "reset_settings_api_reset_settings_post", "POST", "/api/reset-settings", true, false},
-	{"LoadCustomSecretsNames", "LoadCustomSecretsNames", "load_custom_secrets_names_api_secrets_get", "GET", "/api/secrets", true, false},
-	{"CreateCustomSecret", "CreateCustomSecret", "create_custom_secret_api_secrets_post", "POST", "/api/secrets", true, false},
-	{"DeleteCustomSecret", "DeleteCustomSecret", "delete_custom_secret_api_secrets__secret_id__delete", "DELETE", "/api/secrets/{secret_id}", true, false},
-	{"UpdateCustomSecret", "UpdateCustomSecret", "update_custom_secret_api_secrets__secret_id__put", "PUT", "/api/secrets/{secret_id}", true, false},
-	{"LoadSettings", "LoadSettings", "load_settings_api_settings_get", "GET", "/api/settings", true, false},
-	{"StoreSettings", "StoreSettings", "store_settings_api_settings_post", "POST", "/api/settings", true, false},
-	{"UnsetProviderTokens", "UnsetProviderTokens", "unset_provider_tokens_api_unset_provider_tokens_post", "POST", "/api/unset-provider-tokens", true, false},
-	{"GetUser", "GetUser", "get_user_api_user_info_get", "GET", "/api/user/info", true, false},
-	{"GetUserInstallations", "GetUserInstallations", "get_user_installations_api_user_installations_get", "GET", "/api/user/installations", true, false},
-	{"GetUserRepositories", "GetUserRepositories", "get_user_repositories_api_user_repositories_get", "GET", "/api/user/repositories", true, false},
-	{"GetRepositoryBranches", "GetRepositoryBranches", "get_repository_branches_api_user_repository_branches_get", "GET", "/api/user/repository/branches", true, false},
-	{"GetRepositoryMicroagents", "GetRepositoryMicroagents", "get_repository_microagents_api_user_repository__repository_name__microagents_get", "GET", "/api/user/repository/{repository_name}/microagents", true, false},
-	{"GetRepositoryMicroagentContent", "GetRepositoryMicroagentContent", "get_repository_microagent_content_api_user_repository__repository_name__microagents_content_get", "GET", "/api/user/repository/{repository_name}/microagents/content", true, false},
-	{"SearchRepositories", "SearchRepositories", "search_repositories_api_user_search_repositories_get", "GET", "/api/user/search/repositories", true, false},
-	{"GetSuggestedTasks", "GetSuggestedTasks", "get_suggested_tasks_api_user_suggested_tasks_get", "GET", "/api/user/suggested-tasks", true, false},
-	{"Health", "Health", "health_health_get", "GET", "/health", false, false},
-	{"GetServerInfo", "GetServerInfo", "get_server_info_server_info_get", "GET", "/server_info", false, false},
+	{"Alive", "Alive", "alive_alive_get", "GET", "/alive", false, false, false, ""},
+	{"StoreProviderTokens", "StoreProviderTokens", "store_provider_tokens_api_add_git_providers_post", "POST", "/api/add-git-providers", true, false, false, ""},
+	{"SearchConversations", "SearchConversations", "search_conversations_api_conversations_get", "GET", "/api/conversations", true, false, false, ""},
+	{"NewConversation", "NewConversation", "new_conversation_api_conversations_post", "POST", "/api/conversations", true, false, false, ""},
+	{"DeleteConversation", "DeleteConversation", "delete_conversation_api_conversations__conversation_id__delete", "DELETE", "/api/conversations/{conversation_id}", true, false, false, ""},
+	{"GetConversation", "GetConversation", "get_conversation_api_conversations__conversation_id__get", "GET", "/api/conversations/{conversation_id}", true, false, false, ""},
+	{"UpdateConversation", "UpdateConversation", "update_conversation_api_conversations__conversation_id__patch", "PATCH", "/api/conversations/{conversation_id}", true, false, false, ""},
+	{"GetRemoteRuntimeConfig", "GetRemoteRuntimeConfig", "get_remote_runtime_config_api_conversations__conversation_id__config_get", "GET", "/api/conversations/{conversation_id}/config", true, true, false, ""},
+	{"SearchEvents", "SearchEvents", "search_events_api_conversations__conversation_id__events_get", "GET", "/api/conversations/{conversation_id}/events", true, true, false, ""},
+	{"AddEvent", "AddEvent", "add_event_api_conversations__conversation_id__events_post", "POST", "/api/conversations/{conversation_id}/events", true, true, false, ""},
+	{"AddExperimentConfigForConversation", "AddExperimentConfigForConversation", "add_experiment_config_for_conversation_api_conversations__conversation_id__exp_config_post", "POST", "/api/conversations/{conversation_id}/exp-config", true, false, true, ""},
+	{"GitChanges", "GitChanges", "git_changes_api_conversations__conversation_id__git_changes_get", "GET", "/api/conversations/{conversation_id}/git/changes", true, true, false, ""},
+	{"GitDiff", "GitDiff", "git_diff_api_conversations__conversation_id__git_diff_get", "GET", "/api/conversations/{conversation_id}/git/diff", true, true, false, ""},
+	{"ListFiles", "ListFiles", "list_files_api_conversations__conversation_id__list_files_get", "GET", "/api/conversations/{conversation_id}/list-files", true, true, false, ""},
+	{"AddMessage", "AddMessage", "add_message_api_conversations__conversation_id__message_post", "POST", "/api/conversations/{conversation_id}/message", true, true, false, "0.59.0"},
+	{"GetMicroagents", "GetMicroagents", "get_microagents_api_conversations__conversation_id__microagents_get", "GET", "/api/conversations/{conversation_id}/microagents", true, true, false, ""},
+	{"GetPrompt", "GetPrompt", "get_prompt_api_conversations__conversation_id__remember_prompt_get", "GET", "/api/conversations/{conversation_id}/remember-prompt", true, true, false, ""},
+	{"SelectFile", "SelectFile", "select_file_api_conversations__conversation_id__select_file_get", "GET", "/api/conversations/{conversation_id}/select-file", true, true, false, ""},
+	{"StartConversation", "StartConversation", "start_conversation_api_conversations__conversation_id__start_post", "POST", "/api/conversations/{conversation_id}/start", true, false, false, ""},
+	{"StopConversation", "StopConversation", "stop_conversation_api_conversations__conversation_id__stop_post", "POST", "/api/conversations/{conversation_id}/stop", true, false, false, ""},
+	{"SubmitFeedback", "SubmitFeedback", "submit_feedback_api_conversations__conversation_id__submit_feedback_post", "POST", "/api/conversations/{conversation_id}/submit-feedback", true, true, false, ""},
+	{"GetTrajectory", "GetTrajectory", "get_trajectory_api_conversations__conversation_id__trajectory_get", "GET", "/api/conversations/{conversation_id}/trajectory", true, true, false, ""},
+	{"UploadFiles", "UploadFiles", "upload_files_api_conversations__conversation_id__upload_files_post", "POST", "/api/conversations/{conversation_id}/upload-files", true, true, false, ""},
+	{"GetVscodeURL", "GetVscodeUrl", "get_vscode_url_api_conversations__conversation_id__vscode_url_get", "GET", "/api/conversations/{conversation_id}/vscode-url", true, true, true, ""},
+	{"GetHosts", "GetHosts", "get_hosts_api_conversations__conversation_id__web_hosts_get", "GET", "/api/conversations/{conversation_id}/web-hosts", true, true, true, ""},
+	{"ZipCurrentWorkspace", "ZipCurrentWorkspace", "zip_current_workspace_api_conversations__conversation_id__zip_directory_get", "GET", "/api/conversations/{conversation_id}/zip-directory", true, true, false, ""},
+	{"GetAgents", "GetAgents", "get_agents_api_options_agents_get", "GET", "/api/options/agents", true, false, false, ""},
+	{"GetConfig", "GetConfig", "get_config_api_options_config_get", "GET", "/api/options/config", true, false, false, ""},
+	{"GetLitellmModels", "GetLitellmModels", "get_litellm_models_api_options_models_get", "GET", "/api/options/models", true, false, false, ""},
+	{"GetSecurityAnalyzers", "GetSecurityAnalyzers", "get_security_analyzers_api_options_security_analyzers_get", "GET", "/api/options/security-analyzers", true, false, false, ""},
+	{"ResetSettings", "ResetSettings", "reset_settings_api_reset_settings_post", "POST", "/api/reset-settings", true, false, false, ""},
+	{"LoadCustomSecretsNames", "LoadCustomSecretsNames", "load_custom_secrets_names_api_secrets_get", "GET", "/api/secrets", true, false, false, ""},
+	{"CreateCustomSecret", "CreateCustomSecret", "create_custom_secret_api_secrets_post", "POST", "/api/secrets", true, false, false, ""},
+	{"DeleteCustomSecret", "DeleteCustomSecret", "delete_custom_secret_api_secrets__secret_id__delete", "DELETE", "/api/secrets/{secret_id}", true, false, false, ""},
+	{"UpdateCustomSecret", "UpdateCustomSecret", "update_custom_secret_api_secrets__secret_id__put", "PUT", "/api/secrets/{secret_id}", true, false, false, ""},
+	{"LoadSettings", "LoadSettings", "load_settings_api_settings_get", "GET", "/api/settings", true, false, false, ""},
+	{"StoreSettings", "StoreSettings", "store_settings_api_settings_post", "POST", "/api/settings", true, false, false, ""},
+	{"UnsetProviderTokens", "UnsetProviderTokens", "unset_provider_tokens_api_unset_provider_tokens_post", "POST", "/api/unset-provider-tokens", true, false, false, ""},
+	{"GetUser", "GetUser", "get_user_api_user_info_get", "GET", "/api/user/info", true, false, false, ""},
+	{"GetUserInstallations", "GetUserInstallations", "get_user_installations_api_user_installations_get", "GET", "/api/user/installations", true, false, false, ""},
+	{"GetUserRepositories", "GetUserRepositories", "get_user_repositories_api_user_repositories_get", "GET", "/api/user/repositories", true, false, false, ""},
+	{"GetRepositoryBranches", "GetRepositoryBranches", "get_repository_branches_api_user_repository_branches_get", "GET", "/api/user/repository/branches", true, false, false, ""},
+	{"GetRepositoryMicroagents", "GetRepositoryMicroagents", "get_repository_microagents_api_user_repository__repository_name__microagents_get", "GET", "/api/user/repository/{repository_name}/microagents", true, false, false, ""},
+	{"GetRepositoryMicroagentContent", "GetRepositoryMicroagentContent", "get_repository_microagent_content_api_user_repository__repository_name__microagents_content_get", "GET", "/api/user/repository/{repository_name}/microagents/content", true, false, false, ""},
+	{"SearchRepositories", "SearchRepositories", "search_repositories_api_user_search_repositories_get", "GET", "/api/user/search/repositories", true, false, false, ""},
+	{"GetSuggestedTasks", "GetSuggestedTasks", "get_suggested_tasks_api_user_suggested_tasks_get", "GET", "/api/user/suggested-tasks", true, false, false, ""},
+	{"Health", "Health", "health_health_get", "GET", "/health", false, false, false, ""},
+	{"GetServerInfo", "GetServerInfo", "get_server_info_server_info_get", "GET", "/server_info", false, false, true, ""},
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -3588,6 +3610,22 @@ func (w *ServerInterfaceWrapper) ListFiles(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListFiles(ctx, conversationID, params)
+	return err
+}
+
+// AddMessage converts echo context to params.
+func (w *ServerInterfaceWrapper) AddMessage(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "conversation_id" -------------
+	var conversationID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conversation_id", ctx.Param("conversation_id"), &conversationID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter conversation_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AddMessage(ctx, conversationID)
 	return err
 }
 
@@ -4173,6 +4211,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/conversations/:conversation_id/git/changes", wrapper.GitChanges, options.OperationMiddlewares["GitChanges"]...)
 	router.GET(options.BaseURL+"/api/conversations/:conversation_id/git/diff", wrapper.GitDiff, options.OperationMiddlewares["GitDiff"]...)
 	router.GET(options.BaseURL+"/api/conversations/:conversation_id/list-files", wrapper.ListFiles, options.OperationMiddlewares["ListFiles"]...)
+	router.POST(options.BaseURL+"/api/conversations/:conversation_id/message", wrapper.AddMessage, options.OperationMiddlewares["AddMessage"]...)
 	router.GET(options.BaseURL+"/api/conversations/:conversation_id/microagents", wrapper.GetMicroagents, options.OperationMiddlewares["GetMicroagents"]...)
 	router.GET(options.BaseURL+"/api/conversations/:conversation_id/remember-prompt", wrapper.GetPrompt, options.OperationMiddlewares["GetPrompt"]...)
 	router.GET(options.BaseURL+"/api/conversations/:conversation_id/select-file", wrapper.SelectFile, options.OperationMiddlewares["SelectFile"]...)

@@ -25,7 +25,9 @@ var imports = map[string][]string{
 	"api/pyjson":            nil,
 	"api/event":             {"api/pyjson"},
 	"api/contract":          {"api/pyjson", "github.com/getkin/kin-openapi/openapi3", "github.com/getkin/kin-openapi/openapi3filter", "github.com/getkin/kin-openapi/routers"},
-	"api/contract/generate": {"github.com/speakeasy-api/openapi/overlay", "gopkg.in/yaml.v3"},
+	"api/contract/document": {"gopkg.in/yaml.v3"},
+	"api/contract/overlay":  {"api/contract/document", "github.com/speakeasy-api/openapi/overlay", "gopkg.in/yaml.v3"},
+	"api/contract/generate": {"api/contract/document", "api/contract/overlay"},
 	"api/conform":           {"go.yaml.in/yaml/v3"},
 	"api/live":              {"api/conversation", "api/event", "api/live/engineio", "api/live/socketio", "store"},
 	"api/live/engineio":     {"github.com/coder/websocket"},
@@ -45,7 +47,7 @@ var imports = map[string][]string{
 	"server/ui":                   nil,
 	"server/servertest":           {"server"},
 	"server/benchtable":           nil,
-	"server/openhands-local":      {"api", "api/conform", "gen", "server", "github.com/alecthomas/kong"},
+	"server/openhands-local":      {"api", "api/conform", "api/contract", "api/contract/document", "gen", "server", "github.com/alecthomas/kong"},
 	"server/openhands-local/dist": nil,
 }
 

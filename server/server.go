@@ -113,7 +113,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	})
 	s.metrics.gauge("agent_runs", "Conversations that have an agent at work.", s.agent.Runs)
 	s.metrics.gauge("sockets", "Clients of Socket.IO that are connected.", s.live.Sessions)
-	s.info = Info{URL: baseURL(s.listeners[0].Addr()), PID: os.Getpid(), Data: folder, Version: c.Version, API: gen.Version, Strict: c.Strict}
+	s.info = Info{URL: baseURL(s.listeners[0].Addr()), PID: os.Getpid(), Data: folder, Version: c.Version, API: gen.Version, Recorded: api.Recorded, Strict: c.Strict}
 	hold(folder, s.info)
 	s.http = &http.Server{
 		Handler:           s.handler(s.operations(conversations)),
@@ -250,15 +250,17 @@ func (s *Server) firstSettings(ctx context.Context) error {
 func (s *Server) Info() Info { return s.info }
 
 // Ready is the line that says so: written once the port is bound and the
-// store open. With a frontend it ends with the address to open, where the key
-// is for the reader to put in.
+// store open. It counts the operations of the contract's version. With a
+// frontend it ends with the address to open, where the key is for the reader
+// to put in.
 func (s *Server) Ready() string {
 	kept := s.info.Data
 	if s.isNew && kept != Memory {
 		kept += " (new)"
 	}
+	status := api.ContractStatus()
 	line := fmt.Sprintf("ready %s data=%s agent=%s strict=%s key=%s api=%s operations=%d/%d",
-		s.info.URL, kept, s.c.agent(), yes(s.c.Strict), yes(s.c.Key != ""), s.info.API, len(api.ContractStatus().Implemented), len(gen.Operations))
+		s.info.URL, kept, s.c.agent(), yes(s.c.Strict), yes(s.c.Key != ""), api.Versions(), len(status.Implemented), status.Operations())
 	if s.frontend == nil {
 		return line
 	}

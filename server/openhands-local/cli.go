@@ -10,7 +10,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/openhands-local/openhands-local/gen"
+	"github.com/openhands-local/openhands-local/api"
 )
 
 // cli is every command and flag, with its environment variable.
@@ -69,7 +69,7 @@ func report(w io.Writer, err error) int {
 func run(ctx context.Context, args []string, lookup func(string) (string, bool), stdout, stderr io.Writer) (err error) {
 	parser, err := kong.New(&cli{},
 		kong.Name("openhands-local"),
-		kong.Description("The OpenHands "+gen.Version+" API as one binary: starts in milliseconds, keeps every event on disk."),
+		kong.Description("The OpenHands "+api.Recorded+" API as one binary: starts in milliseconds, keeps every event on disk."),
 		kong.Writers(stdout, stderr),
 		kong.Vars{"version": version()},
 		kong.Exit(func(code int) { panic(exit(code)) }),
@@ -128,7 +128,7 @@ func helpWithVariable(v *kong.Value) string {
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "devel (api " + gen.Version + ")"
+		return "devel (api " + api.Versions() + ")"
 	}
 	v, commit := info.Main.Version, ""
 	if v == "" || v == "(devel)" {
@@ -139,5 +139,5 @@ func version() string {
 			}
 		}
 	}
-	return v + commit + " (api " + gen.Version + ")"
+	return v + commit + " (api " + api.Versions() + ")"
 }

@@ -31,17 +31,19 @@ const coverageCommand = "go run ./server/openhands-local contract status --markd
 // writeCoverage writes the page COVERAGE.md.
 func writeCoverage(w io.Writer) error {
 	rows := countCoverage(conform.Cases(), conform.Declared())
+	status := api.ContractStatus()
 	_, err := fmt.Fprintf(w, `# Coverage of the contract
 
-The %d operations of OpenHands %s, and the requests recorded from the real
-server that ask them. A difference is one that openhands-local declares, with
-its reason; `+"`openhands-local conform --differences`"+` lists them one by one.
+The %d operations of OpenHands %s and %d of later versions, and the requests
+recorded from the real %s that ask them. A difference is one that
+openhands-local declares, with its reason; `+"`openhands-local conform --differences`"+`
+lists them one by one.
 
 This page is generated: `+"`"+coverageCommand+"`"+` makes it anew.
 
 | Operation | State | Cases | Requests | Differences |
 |---|---|--:|--:|---|
-`, len(gen.Operations), gen.Version)
+`, status.Operations(), gen.Version, len(status.Later), api.Recorded)
 	for _, row := range rows {
 		_, e := fmt.Fprintf(w, "| %s | %s | %d | %d | %s |\n", row.name, row.state, len(row.cases), row.requests, reasons(row.differences))
 		err = errors.Join(err, e)
@@ -61,8 +63,11 @@ func countCoverage(cases []conform.Case, declared []conform.Difference) []*cover
 	var rows []*coverage
 	for _, op := range gen.Operations {
 		row := &coverage{name: "`" + op.Method + " " + op.Path + "`", state: "implemented", method: op.Method, path: pattern(op.Path)}
-		if slices.Contains(unimplemented, op.Name) {
+		switch {
+		case slices.Contains(unimplemented, op.Name):
 			row.state = "501"
+		case op.Since != "":
+			row.state += ", of " + op.Since
 		}
 		rows = append(rows, row)
 	}

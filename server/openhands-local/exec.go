@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/openhands-local/openhands-local/gen"
+	"github.com/openhands-local/openhands-local/api"
 	"github.com/openhands-local/openhands-local/server"
 )
 
@@ -75,7 +75,7 @@ func (x *execCmd) Run(e *env) error {
 	err = during(e, srv, child)
 	if n := records.lenient.Load(); n > 0 {
 		fmt.Fprintf(e.stderr, "openhands-local: %s more lenient than %s's: --strict refuses, --log-requests tells which\n",
-			plural(n, "answer was", "answers were"), gen.Version)
+			plural(n, "answer was", "answers were"), api.Recorded)
 	}
 	return err
 }

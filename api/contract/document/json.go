@@ -1,32 +1,13 @@
-package main
+package document
 
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"iter"
-	"os"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 )
-
-// readYAML reads a JSON or YAML file as nodes, which keep the order of keys.
-func readYAML(name string) (*yaml.Node, error) {
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(text, &doc); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	if doc.Kind != yaml.DocumentNode || root(&doc).Kind != yaml.MappingNode {
-		return nil, fmt.Errorf("%s: not an OpenAPI document", name)
-	}
-	return &doc, nil
-}
-
-func root(doc *yaml.Node) *yaml.Node { return doc.Content[0] }
 
 // pairs yields the keys and values of a mapping, in order.
 func pairs(mapping *yaml.Node) iter.Seq2[string, *yaml.Node] {
@@ -52,13 +33,75 @@ func field(mapping *yaml.Node, key string) *yaml.Node {
 	return nil
 }
 
+// at follows keys into mappings, nil when one is not there.
+func at(n *yaml.Node, keys ...string) *yaml.Node {
+	for _, key := range keys {
+		n = field(n, key)
+	}
+	return n
+}
+
+// text is the value of a scalar, "" for anything else.
+func text(n *yaml.Node) string {
+	if n == nil || n.Kind != yaml.ScalarNode {
+		return ""
+	}
+	return n.Value
+}
+
+// insert puts a key and its value into a mapping, before the key named, or
+// last where there is none of that name.
+func insert(mapping *yaml.Node, before, key string, value *yaml.Node) {
+	i := 0
+	for i+1 < len(mapping.Content) && mapping.Content[i].Value != before {
+		i += 2
+	}
+	added := []*yaml.Node{{Kind: yaml.ScalarNode, Tag: "!!str", Value: key}, value}
+	mapping.Content = append(mapping.Content[:i:i], append(added, mapping.Content[i:]...)...)
+}
+
+// after is the key that follows one in a mapping, "" when none does.
+func after(mapping *yaml.Node, key string) string {
+	found := false
+	for k := range pairs(mapping) {
+		if found {
+			return k
+		}
+		found = k == key
+	}
+	return ""
+}
+
+// remove takes a key out of a mapping.
+func remove(mapping *yaml.Node, key string) {
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		if mapping.Content[i].Value == key {
+			mapping.Content = append(mapping.Content[:i], mapping.Content[i+2:]...)
+			return
+		}
+	}
+}
+
+// clone copies a node with all that is below it.
+func clone(n *yaml.Node) *yaml.Node {
+	c := *n
+	c.Content = make([]*yaml.Node, len(n.Content))
+	for i, child := range n.Content {
+		c.Content[i] = clone(child)
+	}
+	return &c
+}
+
+// escape makes a name a part of a JSON pointer.
+func escape(name string) string { return escapes.Replace(name) }
+
+var escapes = strings.NewReplacer("~", "~0", "/", "~1")
+
 // writeJSON writes a node as JSON, indented by two spaces, in the order of
 // its keys.
 func writeJSON(b *bytes.Buffer, n *yaml.Node, indent string) error {
 	inner := indent + "  "
 	switch n.Kind {
-	case yaml.AliasNode:
-		return writeJSON(b, n.Alias, indent)
 	case yaml.MappingNode:
 		if len(n.Content) == 0 {
 			b.WriteString("{}")
