@@ -19,6 +19,9 @@ import (
 // it makes what a recorded request names.
 func TestConformLeavesDataAlone(t *testing.T) {
 	t.Parallel()
+	servertest.Needs(t, "GET /api/settings", "POST /api/settings", "GET /api/secrets", "POST /api/secrets", "GET /api/conversations",
+		"GET /api/conversations/{conversation_id}", "POST /api/conversations/{conversation_id}/events", "GET /api/conversations/{conversation_id}/events",
+		"GET /api/conversations/{conversation_id}/trajectory")
 	if testing.Short() {
 		t.Skip("takes eight seconds")
 	}

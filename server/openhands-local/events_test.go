@@ -15,6 +15,7 @@ import (
 // command ends with the conversation.
 func TestEventsFollow(t *testing.T) {
 	t.Parallel()
+	servertest.Needs(t, "POST /api/conversations/{conversation_id}/events", "GET /api/conversations/{conversation_id}/events")
 	s := servertest.NewServer(t, server.Config{})
 	send := func(path, body string) {
 		t.Helper()
@@ -61,6 +62,7 @@ func TestEventsFollow(t *testing.T) {
 // it is said.
 func TestStreamFromBeforeTheFirst(t *testing.T) {
 	t.Parallel()
+	servertest.Needs(t, "POST /api/conversations/{conversation_id}/events")
 	s := servertest.NewServer(t, server.Config{})
 	resp, err := http.Post(s.URL+"/api/conversations/c/events", "", strings.NewReader(`{"action":"null"}`))
 	if err != nil {

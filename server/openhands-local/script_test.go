@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -16,6 +17,10 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/openhands-local/openhands-local/api/contract"
+	"github.com/openhands-local/openhands-local/api/contract/recorded"
+	"github.com/openhands-local/openhands-local/gen"
 )
 
 func TestMain(m *testing.M) {
@@ -32,7 +37,11 @@ func TestMain(m *testing.M) {
 //	status N COMMAND …        runs it and wants this exit status
 //	poll PATTERN METHOD PATH …
 //	                          http again and again until its output matches, for ten seconds
+//
+// A script that asks for an operation which the contract does not have any
+// more is skipped.
 func TestScripts(t *testing.T) {
+	gone := goneFrom(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
@@ -41,9 +50,40 @@ func TestScripts(t *testing.T) {
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Values[serverKey{}] = &running{}
+			name := strings.TrimPrefix(filepath.Base(e.WorkDir), "script-") + ".txtar"
+			if gone := gone(filepath.Join("testdata", name)); gone != "" {
+				e.T().Skip(gone + " is not in the contract")
+			}
 			return nil
 		},
 	})
+}
+
+var asked = regexp.MustCompile(`(?m)^(?:! )?http ([A-Z]+) (\S+)`)
+
+// goneFrom returns a function that finds an operation which a script asks for
+// and which the contract does not have any more, "" when there is none.
+func goneFrom(t *testing.T) func(script string) string {
+	was, err := recorded.Contract("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	is, err := contract.Load(gen.OpenAPI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(script string) string {
+		text, err := os.ReadFile(script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range asked.FindAllStringSubmatch(string(text), -1) {
+			if gone := recorded.Gone(was, is, m[1], m[2]); gone != "" {
+				return gone
+			}
+		}
+		return ""
+	}
 }
 
 type serverKey struct{}

@@ -9,12 +9,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/openhands-local/openhands-local/server/servertest"
 )
 
 // TestSignals: the first signal drains, a double within 100 ms counts once,
 // the second after that stops the program.
 func TestSignals(t *testing.T) {
 	t.Parallel()
+	servertest.Needs(t, "POST /api/conversations/{conversation_id}/events")
 	program, err := exec.LookPath("openhands-local")
 	if err != nil {
 		t.Fatal(err) // TestMain puts it there

@@ -13,6 +13,7 @@ import (
 // A test of a client gets a server of its own.
 func TestNewServer(t *testing.T) {
 	t.Parallel()
+	servertest.Needs(t, "POST /api/conversations/{conversation_id}/events", "GET /api/conversations/{conversation_id}/events")
 	s := servertest.NewServer(t, server.Config{Data: t.TempDir()})
 	resp, err := http.Post(s.URL+"/api/conversations/c/events", "application/json", strings.NewReader(`{"action":"message","args":{"content":"Hi"}}`))
 	if err != nil {

@@ -1,0 +1,232 @@
+// Package recorded tells which recorded cases a contract still speaks of.
+//
+// The cases were recorded from one version of OpenHands. A later contract may
+// drop an operation, take other requests or give other answers: there the
+// recorded answer is no longer the one to hold a server to, and the case is
+// left out, by name and with the reason.
+package recorded
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/openhands-local/openhands-local/api/conform"
+	"github.com/openhands-local/openhands-local/api/contract"
+	"github.com/openhands-local/openhands-local/api/contract/document"
+	"github.com/openhands-local/openhands-local/api/contract/overlay"
+)
+
+// Document is the published contract of the recorded version, OverlayFile what
+// is joined to it. Both are below the module's root.
+const (
+	Document    = "api/contract/testdata/contract-0.53.0.json"
+	OverlayFile = "api/overlay.yaml"
+)
+
+// Contract returns the contract that the recorded version has here. root is
+// the folder of the module.
+func Contract(root string) (*contract.Contract, error) {
+	text, err := os.ReadFile(filepath.Join(root, Document))
+	if err != nil {
+		return nil, err
+	}
+	doc, err := document.Parse(Document, text)
+	if err != nil {
+		return nil, err
+	}
+	actions, err := overlay.Read(filepath.Join(root, OverlayFile))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := doc.Join(actions); err != nil {
+		return nil, err
+	}
+	if text, err = doc.JSON(); err != nil {
+		return nil, err
+	}
+	return contract.Load(text)
+}
+
+// A Case is one that does not apply.
+type Case struct {
+	Name   string
+	Reason string // what the first step shows that does not apply
+}
+
+// Inapplicable returns the cases that a contract no longer speaks of, in
+// order. was is the contract that they were recorded with.
+func Inapplicable(was, is *contract.Contract, cases []conform.Case) []Case {
+	j := judge{routesOf(was), routesOf(is)}
+	var left []Case
+	for _, c := range cases {
+		for _, s := range c.Steps {
+			reason := ""
+			for _, request := range append(slices.Clone(s.Steps), s) {
+				if request.Method != "" && reason == "" {
+					reason = j.reason(&request)
+				}
+			}
+			if reason != "" {
+				left = append(left, Case{c.Name, reason})
+				break
+			}
+		}
+	}
+	return left
+}
+
+// routes are the operations of a contract.
+type routes []route
+
+type route struct {
+	*regexp.Regexp
+	path       string
+	operations map[string]*contract.Operation // by method
+}
+
+var parameter = regexp.MustCompile(`\\\{[^}]*\\\}`)
+
+// spanning is the parameter that spans slashes. The contract cannot say so.
+const spanning = `\{repository_name\}`
+
+func routesOf(c *contract.Contract) routes {
+	var all routes
+	for _, op := range c.Operations() {
+		i := slices.IndexFunc(all, func(r route) bool { return r.path == op.Path })
+		if i < 0 {
+			pattern := strings.ReplaceAll(regexp.QuoteMeta(op.Path), spanning, ".*")
+			i = len(all)
+			all = append(all, route{regexp.MustCompile("^" + parameter.ReplaceAllString(pattern, "[^/]+") + "$"), op.Path, map[string]*contract.Operation{}})
+		}
+		all[i].operations[op.Method] = op
+	}
+	return all
+}
+
+// of returns the route of a path; without operations when there is none.
+func (r routes) of(path string) route {
+	for _, one := range r {
+		if one.MatchString(path) {
+			return one
+		}
+	}
+	return route{}
+}
+
+// Gone tells which operation a request asked that a contract no longer has,
+// "" when there is none.
+func Gone(was, is *contract.Contract, method, path string) string {
+	path, _, _ = strings.Cut(path, "?")
+	op := routesOf(was).of(path).operations[method]
+	if op == nil || routesOf(is).of(path).operations[method] != nil {
+		return ""
+	}
+	return op.Method + " " + op.Path
+}
+
+// judge compares two contracts by recorded requests.
+type judge struct{ was, is routes }
+
+// reason says why the answer to a request is not the one to hold a server to,
+// "" when it is.
+func (j judge) reason(s *conform.Step) string {
+	u, err := url.ParseRequestURI(s.Path)
+	if err != nil {
+		return ""
+	}
+	was, is := j.was.of(u.Path), j.is.of(u.Path)
+	for method, op := range was.operations {
+		if is.operations[method] == nil && (method == s.Method || len(is.operations) > 0) {
+			return fmt.Sprintf("%s %s is gone", method, op.Path)
+		}
+	}
+	for method, op := range is.operations {
+		if was.operations[method] == nil {
+			return fmt.Sprintf("%s %s is new", method, op.Path)
+		}
+	}
+	then, now := was.operations[s.Method], is.operations[s.Method]
+	switch {
+	case then == nil:
+		return ""
+	case verdict(then, s, was.params(u.Path)) != verdict(now, s, is.params(u.Path)):
+		return fmt.Sprintf("%s %s takes other requests", s.Method, now.Path)
+	case answers(then, s) == nil && answers(now, s) != nil:
+		return fmt.Sprintf("%s %s answers otherwise", s.Method, now.Path)
+	}
+	return ""
+}
+
+// params are those of a path that the route matches.
+func (r route) params(path string) map[string]string {
+	params := map[string]string{}
+	values := regexp.MustCompile(strings.NewReplacer("[^/]+", "([^/]+)", ".*", "(.*)").Replace(r.String())).FindStringSubmatch(path)
+	for i, name := range regexp.MustCompile(`\{[^}]*\}`).FindAllString(r.path, -1) {
+		params[strings.Trim(name, "{}")] = values[i+1]
+	}
+	return params
+}
+
+// verdict is how an operation refuses a request, "" when it does not.
+func verdict(op *contract.Operation, s *conform.Step, params map[string]string) string {
+	r, err := http.NewRequest(s.Method, "http://localhost"+s.Path, bytes.NewReader(body(s)))
+	if err != nil {
+		return ""
+	}
+	for _, h := range s.Headers {
+		r.Header.Add(h[0], h[1])
+	}
+	read, err := op.ReadBody(r)
+	if err == nil {
+		err = op.Validate(r, params, read)
+	}
+	var invalid *contract.Invalid
+	if errors.As(err, &invalid) {
+		text, _ := json.Marshal(invalid)
+		return string(text)
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// body is that of a request, with its placeholders.
+func body(s *conform.Step) []byte {
+	switch {
+	case s.BodyB64 != "":
+		b, _ := base64.StdEncoding.DecodeString(s.BodyB64)
+		return b
+	case s.BodyGen != nil:
+		return []byte(s.BodyGen.Prefix + strings.Repeat(s.BodyGen.Unit, s.BodyGen.Count) + s.BodyGen.Suffix)
+	}
+	return []byte(s.BodyRaw)
+}
+
+// answers holds the recorded answer to an operation.
+func answers(op *contract.Operation, s *conform.Step) error {
+	if s.Answer.BodyOmitted || s.Answer.Status == 0 {
+		return nil
+	}
+	header := http.Header{}
+	for name, value := range s.Answer.Headers {
+		header.Set(name, value)
+	}
+	text := []byte(s.Answer.Body)
+	if !strings.HasPrefix(header.Get("Content-Type"), "application/json") {
+		var plain string
+		_ = json.Unmarshal(text, &plain)
+		text = []byte(plain)
+	}
+	return op.ValidateResponse(s.Answer.Status, header, text)
+}
