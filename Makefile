@@ -4,7 +4,7 @@ GO      ?= go
 PROGRAM := ./server/openhands-local
 FUZZTIME ?= 20s
 
-.PHONY: build run test generate check fuzz cover bench faults interop dist
+.PHONY: build run test generate bump check fuzz cover bench faults interop dist
 
 build: ## the program, into .bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o .bin/openhands-local $(PROGRAM)
@@ -18,6 +18,10 @@ test: ## all tests
 generate: ## all of gen/ anew, and the coverage page
 	$(GO) generate ./gen
 	$(GO) run $(PROGRAM) contract status --markdown >.coverage.tmp && mv .coverage.tmp server/openhands-local/COVERAGE.md
+
+bump: ## SPEC=FILE-or-URL [DRY=1]: another version of the contract
+	@test -n "$(SPEC)" || { echo "bump: name a document: make bump SPEC=FILE-or-URL [DRY=1]"; exit 2; }
+	@$(GO) run ./api/contract/bump $(if $(DRY),-dry) "$(SPEC)"
 
 check: generate ## what must hold before a commit
 	git diff --exit-code -- gen server/openhands-local/COVERAGE.md

@@ -29,6 +29,7 @@ var imports = map[string][]string{
 	"api/contract/overlay":  {"api/contract/document", "github.com/speakeasy-api/openapi/overlay", "gopkg.in/yaml.v3"},
 	"api/contract/recorded": {"api/conform", "api/contract", "api/contract/document", "api/contract/overlay"},
 	"api/contract/generate": {"api/contract/document", "api/contract/overlay"},
+	"api/contract/bump":     {"api/conform", "api/contract", "api/contract/document", "api/contract/overlay", "api/contract/recorded"},
 	"api/conform":           {"go.yaml.in/yaml/v3"},
 	"api/live":              {"api/conversation", "api/event", "api/live/engineio", "api/live/socketio", "store"},
 	"api/live/engineio":     {"github.com/coder/websocket"},

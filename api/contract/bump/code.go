@@ -1,0 +1,254 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/printer"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// code is what the module's source says, without compiling it.
+type code struct {
+	root     string
+	handlers map[string]string   // methods of package api that serve an operation, by name => file:line
+	uses     map[string][]string // names of package gen that other packages use => file:line
+}
+
+const genPackage = "github.com/openhands-local/openhands-local/gen"
+
+// readCode reads the source of a module.
+func readCode(root string) (*code, error) {
+	c := &code{root, map[string]string{}, map[string][]string{}}
+	return c, filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && name != root && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata"):
+			return filepath.SkipDir
+		case d.IsDir() || !strings.HasSuffix(name, ".go"):
+			return nil
+		}
+		return c.read(name)
+	})
+}
+
+func (c *code) read(name string) error {
+	files := token.NewFileSet()
+	f, err := parser.ParseFile(files, name, nil, parser.SkipObjectResolution)
+	if err != nil {
+		return err
+	}
+	where := func(n ast.Node) string {
+		at := files.Position(n.Pos())
+		short, err := filepath.Rel(c.root, at.Filename)
+		if err != nil {
+			short = at.Filename
+		}
+		return fmt.Sprintf("%s:%d", filepath.ToSlash(short), at.Line)
+	}
+	usesGen := slices.ContainsFunc(f.Imports, func(i *ast.ImportSpec) bool { return i.Path.Value == `"`+genPackage+`"` })
+	isTest := strings.HasSuffix(name, "_test.go")
+	ast.Inspect(f, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.FuncDecl:
+			if f.Name.Name == "api" && !isTest && servesOperation(n) {
+				c.handlers[n.Name.Name] = where(n)
+			}
+		case *ast.SelectorExpr:
+			if x, ok := n.X.(*ast.Ident); ok && usesGen && x.Name == "gen" {
+				if at := where(n); !slices.Contains(c.uses[n.Sel.Name], at) {
+					c.uses[n.Sel.Name] = append(c.uses[n.Sel.Name], at)
+				}
+			}
+		}
+		return true
+	})
+	return nil
+}
+
+// servesOperation tells a method that takes an echo.Context first and returns
+// an error, as those of gen.ServerInterface.
+func servesOperation(f *ast.FuncDecl) bool {
+	if f.Recv == nil || !f.Name.IsExported() || len(f.Type.Params.List) == 0 || f.Type.Results == nil || len(f.Type.Results.List) != 1 {
+		return false
+	}
+	return show(f.Type.Params.List[0].Type) == "echo.Context" && show(f.Type.Results.List[0].Type) == "error"
+}
+
+// show is a node as source.
+func show(n any) string {
+	var b bytes.Buffer
+	_ = printer.Fprint(&b, token.NewFileSet(), n)
+	return b.String()
+}
+
+// generated is what package gen declares.
+type generated struct {
+	methods map[string]string            // of ServerInterface => parameters, as a handler writes them
+	types   map[string]map[string]string // name => part => source; the parts of a struct are its fields
+	names   map[string][]string          // type => the types that it is made of
+}
+
+// readGenerated reads the file of types and routes.
+func readGenerated(file string) (*generated, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	f, err := parser.ParseFile(token.NewFileSet(), file, text, parser.SkipObjectResolution)
+	if err != nil {
+		return nil, err
+	}
+	g := &generated{map[string]string{}, map[string]map[string]string{}, map[string][]string{}}
+	for _, d := range f.Decls {
+		d, ok := d.(*ast.GenDecl)
+		if !ok {
+			continue
+		}
+		for _, s := range d.Specs {
+			switch s := s.(type) {
+			case *ast.TypeSpec:
+				g.addType(s)
+			case *ast.ValueSpec:
+				if t, ok := s.Type.(*ast.Ident); ok && d.Tok == token.CONST {
+					for _, name := range s.Names {
+						g.part(t.Name, name.Name, show(s.Values[0]))
+					}
+				}
+			}
+		}
+	}
+	return g, nil
+}
+
+func (g *generated) part(name, part, source string) {
+	if g.types[name] == nil {
+		g.types[name] = map[string]string{}
+	}
+	g.types[name][part] = source
+}
+
+func (g *generated) addType(s *ast.TypeSpec) {
+	switch t := s.Type.(type) {
+	case *ast.InterfaceType:
+		if s.Name.Name == "ServerInterface" {
+			for _, m := range t.Methods.List {
+				g.methods[m.Names[0].Name] = parameters(m.Type.(*ast.FuncType))
+			}
+		}
+	case *ast.StructType:
+		g.part(s.Name.Name, "", "struct")
+		for _, f := range t.Fields.List {
+			name := show(f.Type)
+			if len(f.Names) > 0 {
+				name = f.Names[0].Name
+			}
+			g.part(s.Name.Name, name, show(f.Type))
+			g.madeOf(s.Name.Name, f.Type)
+		}
+	default:
+		g.part(s.Name.Name, "", show(t))
+		g.madeOf(s.Name.Name, t)
+	}
+}
+
+// madeOf notes the types that a type names.
+func (g *generated) madeOf(name string, t ast.Expr) {
+	ast.Inspect(t, func(n ast.Node) bool {
+		if id, ok := n.(*ast.Ident); ok && id.IsExported() {
+			g.names[name] = append(g.names[name], id.Name)
+		}
+		return true
+	})
+}
+
+// parameters writes those of a method as a handler has them.
+func parameters(f *ast.FuncType) string {
+	var all []string
+	for i, p := range f.Params.List {
+		name, typ := p.Names[0].Name, show(p.Type)
+		switch {
+		case i == 0:
+			name = "c"
+		case name == "params":
+			name, typ = "q", "gen."+typ
+		}
+		all = append(all, name+" "+typ)
+	}
+	return strings.Join(all, ", ")
+}
+
+// A changedType is a type of package gen that differs.
+type changedType struct {
+	name string
+	what []string // + added, - removed, ~ changed
+	used []string // file:line
+}
+
+// changedTypes returns the types that differ and that code of ours uses, by
+// name or within another.
+func changedTypes(was, is *generated, c *code) []changedType {
+	using := map[string][]string{}
+	for _, name := range slices.Sorted(maps.Keys(c.uses)) {
+		seen := map[string]bool{}
+		var follow func(name string)
+		follow = func(t string) {
+			if seen[t] {
+				return
+			}
+			seen[t] = true
+			for _, at := range c.uses[name] {
+				if !slices.Contains(using[t], at) {
+					using[t] = append(using[t], at)
+				}
+			}
+			for _, inner := range was.names[t] {
+				follow(inner)
+			}
+		}
+		follow(name)
+	}
+	var all []changedType
+	for _, name := range slices.Sorted(maps.Keys(was.types)) {
+		used := using[name]
+		if len(used) == 0 {
+			for part := range was.types[name] { // a constant of the type
+				used = append(used, using[part]...)
+			}
+		}
+		if what := difference(was.types[name], is.types[name]); len(what) > 0 && len(used) > 0 {
+			slices.Sort(used)
+			all = append(all, changedType{name, what, slices.Compact(used)})
+		}
+	}
+	return all
+}
+
+func difference(was, is map[string]string) []string {
+	if is == nil {
+		return []string{"- the whole type"}
+	}
+	var what []string
+	for _, part := range slices.Sorted(maps.Keys(was)) {
+		switch now, ok := is[part]; {
+		case !ok:
+			what = append(what, "- "+part)
+		case now != was[part]:
+			what = append(what, strings.TrimSpace("~ "+part+" "+was[part]+" → "+now))
+		}
+	}
+	for _, part := range slices.Sorted(maps.Keys(is)) {
+		if _, ok := was[part]; !ok {
+			what = append(what, "+ "+part+" "+is[part])
+		}
+	}
+	return what
+}

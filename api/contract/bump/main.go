@@ -1,0 +1,182 @@
+// Command bump puts another version of the contract in the place of
+// openapi.json, and tells on one page what that means.
+//
+//	go run ./api/contract/bump [-dry] FILE-or-URL
+//
+// It runs from the root of the module, as `make bump` does. The document is
+// checked and given the published form (package document). All the rest is
+// done in a temporary copy of the module: generate, build, test. Only when
+// everything passed are the files that came of it put in place, all together;
+// with -dry they never are. So nothing is ever half replaced.
+//
+// It imports nothing that imports gen/, so that one which does not compile
+// cannot stop it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/openhands-local/openhands-local/api/contract/document"
+	"github.com/openhands-local/openhands-local/api/contract/overlay"
+)
+
+// Files of the module, by their path below its root. All but the overlay are
+// replaced.
+const (
+	publishedFile = "openapi.json"
+	overlayFile   = "api/overlay.yaml"
+	servedFile    = "gen/openapi.json"
+	typesFile     = "gen/openapi.gen.go"
+	namesFile     = "gen/names.overlay.yaml"
+	versionFile   = "gen/version.gen.go"
+	coverageFile  = "server/openhands-local/COVERAGE.md"
+)
+
+var replacedFiles = []string{publishedFile, servedFile, typesFile, namesFile, versionFile, coverageFile}
+
+// leftOut are the tests that a bump does not run: those that bump, that kill
+// servers or spoil their files, and that feed them random input. None depends
+// on the contract's version, and they would take most of the time.
+const leftOut = `^Test(Bump|Crash|Fault)|^Fuzz|^TestScripts$/^crash$`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	dry := flag.Bool("dry", false, "leave everything as it is")
+	flag.Parse()
+	if flag.NArg() != 1 {
+		fmt.Fprintln(os.Stderr, "bump: name one document: make bump SPEC=FILE-or-URL [DRY=1]")
+		os.Exit(2)
+	}
+	b := bump{root: ".", spec: flag.Arg(0), dry: *dry, page: os.Stdout, progress: os.Stderr}
+	if err := b.run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bump:", err)
+		os.Exit(1)
+	}
+}
+
+// A bump is one run.
+type bump struct {
+	root, spec     string
+	dry            bool
+	onlyTests      string // a pattern as of go test -run; empty for all but leftOut
+	page, progress io.Writer
+}
+
+// errRefused is a bump that its page tells why it changed nothing.
+var errRefused = errors.New("refused, and nothing was changed: the page says why")
+
+func (b *bump) run(ctx context.Context) error {
+	published, err := b.document(publishedFile)
+	if err != nil {
+		return err
+	}
+	actions, err := overlay.Read(filepath.Join(b.root, overlayFile))
+	if err != nil {
+		return err
+	}
+	text, err := b.fetch(ctx)
+	if err != nil {
+		return err
+	}
+	doc, err := document.Parse(b.spec, text)
+	if err == nil {
+		err = doc.Check()
+	}
+	if err != nil {
+		return fmt.Errorf("the document is refused, and nothing was changed:\n%w", err)
+	}
+	r := result{from: published.Version(), to: doc.Version(), spec: b.spec, dry: b.dry}
+	r.served = doc.Publish(published, document.Unpublished(actions))
+	next, err := doc.JSON()
+	if err != nil {
+		return err
+	}
+	now, err := os.ReadFile(filepath.Join(b.root, publishedFile))
+	if err != nil {
+		return err
+	}
+	if string(now) == string(next) {
+		fmt.Fprintf(b.page, "%s is %s already (%s). There is nothing to do.\n", publishedFile, r.to, r.form())
+		return nil
+	}
+
+	b.say("copying the module")
+	dir, err := os.MkdirTemp("", "openhands-local-bump-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := copyModule(ctx, b.root, dir); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, publishedFile), next, 0o644); err != nil {
+		return err
+	}
+	t := try{bump: b, dir: dir, result: &r}
+	if err := t.run(ctx, published, doc, actions); err != nil {
+		return err
+	}
+	if r.ok() && !b.dry {
+		if r.replaced, err = putInPlace(dir, b.root, replacedFiles); err != nil {
+			return err
+		}
+	}
+	if err := r.write(b.page); err != nil {
+		return err
+	}
+	if !r.ok() {
+		return errRefused
+	}
+	return nil
+}
+
+func (b *bump) say(format string, args ...any) {
+	fmt.Fprintf(b.progress, "bump: "+format+" …\n", args...)
+}
+
+// document reads one of the module's own.
+func (b *bump) document(name string) (*document.Document, error) {
+	text, err := os.ReadFile(filepath.Join(b.root, name))
+	if err != nil {
+		return nil, err
+	}
+	return document.Parse(name, text)
+}
+
+// fetch reads the document. An address is asked once, for half a minute.
+func (b *bump) fetch(ctx context.Context) ([]byte, error) {
+	if !strings.HasPrefix(b.spec, "http://") && !strings.HasPrefix(b.spec, "https://") {
+		return os.ReadFile(b.spec)
+	}
+	b.say("asking %s", b.spec)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, b.spec, nil)
+	if err != nil {
+		return nil, err
+	}
+	if key := os.Getenv("SESSION_API_KEY"); key != "" {
+		r.Header.Set("X-Session-API-Key", key)
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s answers %s", b.spec, answer.Status)
+	}
+	return io.ReadAll(io.LimitReader(answer.Body, document.MaxSize+1))
+}
