@@ -32,9 +32,14 @@ type host struct {
 	url           string
 	// before, when set, is called before each read of events by the server.
 	before func(r store.Range, limit int)
+	// stored, when set, is called after each event that was stored by whoever
+	// has the rules of conversations, before they know of it.
+	stored func()
+	// followed, when set, is called once the server follows a conversation.
+	followed func()
 }
 
-// A hooked store is the server's: it calls host.before.
+// A hooked store is the server's: it calls host.before and host.followed.
 type hooked struct {
 	store.Store
 	h *host
@@ -47,11 +52,38 @@ func (s hooked) Events(ctx context.Context, id string, r store.Range, limit int)
 	return s.Store.Events(ctx, id, r, limit)
 }
 
+func (s hooked) Watch(id string) (<-chan struct{}, func()) {
+	if s.h.followed != nil {
+		s.h.followed()
+	}
+	return s.Store.Watch(id)
+}
+
+// A slow store is that of the conversations: it calls host.stored.
+type slow struct {
+	store.Store
+	h *host
+}
+
+func (s slow) Append(ctx context.Context, id string, e store.NewEvent) (int64, bool, error) {
+	n, repeated, err := s.Store.Append(ctx, id, e)
+	if s.h.stored != nil {
+		s.h.stored()
+	}
+	return n, repeated, err
+}
+
 func newHost(t *testing.T, key string, strict bool, o engineio.Options) *host {
+	t.Helper()
+	return newHostWith(t, key, o, conversation.Config{Strict: strict})
+}
+
+func newHostWith(t *testing.T, key string, o engineio.Options, c conversation.Config) *host {
 	t.Helper()
 	h := &host{T: t, store: memstore.New()}
 	h.setSettings(`{"llm_api_key":"k"}`)
-	h.conversations = conversation.New(conversation.Config{Store: h.store, Now: time.Now, NewID: func() string { return "c" }, Strict: strict})
+	c.Store, c.Now, c.NewID = slow{h.store, h}, time.Now, func() string { return "c" }
+	h.conversations = conversation.New(c)
 	h.live = live.New(live.Config{Conversations: h.conversations, Store: hooked{h.store, h}, Key: key, Log: slog.New(slog.DiscardHandler), Engine: o})
 	web := httptest.NewServer(h.live)
 	h.url = web.URL
@@ -152,7 +184,8 @@ type peer struct {
 	*testing.T
 	frames chan string
 	ws     *websocket.Conn
-	url    string // of polls
+	closed websocket.StatusCode // why, once frames are closed
+	url    string               // of polls
 }
 
 // dial opens a connection with a query.
@@ -197,6 +230,7 @@ func (h *host) dial(query string) *peer {
 		for {
 			_, text, err := ws.Read(context.Background())
 			if err != nil {
+				p.closed = websocket.CloseStatus(err)
 				return
 			}
 			p.frames <- string(text)
@@ -251,8 +285,8 @@ func (p *peer) next() string {
 	select {
 	case frame := <-p.frames:
 		return frame
-	case <-time.After(3 * time.Second):
-		p.Fatal("no frame within 3 s")
+	case <-time.After(10 * time.Second):
+		p.Fatal("no frame within 10 s")
 		return ""
 	}
 }
