@@ -25,9 +25,9 @@ import (
 // times lie in the years 1 to 9999, are kept to the nanosecond and come back
 // in UTC.
 type Conversation struct {
-	ID    string `json:"id"`    // never empty
-	Birth uint64 `json:"birth"` // set by Create: 1, 2, … over the life of the store, never given twice
-	Title string `json:"title"` // "" when nobody has named it
+	ID    string `json:"id"`             // never empty
+	Birth uint64 `json:"birth,omitzero"` // set by the store: 1, 2, … over its life, never given twice
+	Title string `json:"title"`          // "" when nobody has named it
 
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"` // of this record; the last event may be later
