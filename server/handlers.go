@@ -71,9 +71,12 @@ func (s *Server) observe(next http.Handler) http.Handler {
 			case !s.c.LogRequests:
 				return
 			}
-			s.c.Log.LogAttrs(r.Context(), level, message, slog.String("request", id),
-				slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.String("operation", api.Operation(r)),
-				slog.Int("status", seen.status), slog.Int64("bytes", seen.bytes), slog.Duration("took", took))
+			attrs := []slog.Attr{slog.String("request", id), slog.String("method", r.Method), slog.String("path", r.URL.Path)}
+			if operation := api.Operation(r); operation != "" {
+				attrs = append(attrs, slog.String("operation", operation))
+			}
+			s.c.Log.LogAttrs(r.Context(), level, message, append(attrs,
+				slog.Int("status", seen.status), slog.Int64("bytes", seen.bytes), slog.Duration("took", took))...)
 		}()
 		next.ServeHTTP(seen, r)
 	})
