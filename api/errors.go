@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -71,6 +73,8 @@ var refusals = []struct {
 	{store.ErrFull, *ours(http.StatusInsufficientStorage, "No space is left on the disk. Nothing was stored. Reading goes on; writing will once there is room.")},
 	{store.ErrReadOnly, *ours(http.StatusServiceUnavailable, "The data folder cannot be written now. Nothing was stored. Reading goes on; writing will once it is allowed.")},
 	{store.ErrFailed, *ours(http.StatusServiceUnavailable, "Writing to the disk failed, and nothing more is written until openhands-local is started again. What was acknowledged is there, and reading goes on.")},
+	{os.ErrDeadlineExceeded, *ours(http.StatusRequestTimeout, "The body did not come in time.")},
+	{io.ErrUnexpectedEOF, *ours(http.StatusBadRequest, "The body ends before its end.")},
 	{syscall.EMFILE, *errNoFiles},
 	{syscall.ENFILE, *errNoFiles},
 	{store.ErrCorrupt, *ours(http.StatusInternalServerError, "What was asked for is damaged on the disk and cannot be read. `openhands-local check` tells what else is; a backup has it whole.")},

@@ -159,8 +159,9 @@ var pageBuffers = sync.Pool{New: func() any { return new([]byte) }}
 // maxPageBuffer is the most that is kept of one page.
 const maxPageBuffer = 1 << 20
 
-// trajectoryBuffer is how much of a trajectory is held before it is sent.
-const trajectoryBuffer = 256 << 10
+// trajectoryBuffer is how much of a trajectory is held before it is sent. A client
+// that does not read holds up so much, and a page of the store's.
+const trajectoryBuffer = 32 << 10
 
 // GetTrajectory answers all events that are not hidden, in their trajectory
 // form, but damaged ones. A short one is sent whole, with its length; a long

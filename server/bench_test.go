@@ -255,7 +255,7 @@ func fill(b *testing.B, data string, conversations map[string]int) {
 }
 
 // memory reads a process's resident memory and its anonymous part, in KB.
-func memory(b *testing.B, pid int) (rss, anon int) {
+func memory(b testing.TB, pid int) (rss, anon int) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		b.Skip("no /proc here")

@@ -76,6 +76,8 @@ type Config struct {
 	Wrap func(http.Handler) http.Handler
 	// Version is of this program, told by /_local/info and the ready file.
 	Version string
+
+	bounds bounds // of a connection; the zero value means the default ones
 }
 
 // agent is the agent's name.

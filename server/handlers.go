@@ -1,6 +1,7 @@
 package server
 
 import (
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -40,16 +41,30 @@ func noWebsocket(next http.Handler) http.Handler {
 }
 
 // limitBody bounds the size of a body and the time that it takes to come.
-func limitBody(next http.Handler, most int64) http.Handler {
+func limitBody(next http.Handler, most int64, within time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Body != nil && r.Body != http.NoBody {
 			control := http.NewResponseController(w)
-			_ = control.SetReadDeadline(time.Now().Add(bodyTime))
-			defer func() { _ = control.SetReadDeadline(time.Time{}) }()
-			r.Body = http.MaxBytesReader(w, r.Body, most)
+			_ = control.SetReadDeadline(time.Now().Add(within))
+			r.Body = &timedBody{http.MaxBytesReader(w, r.Body, most), control}
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// A timedBody takes the deadline back at its end, and only there: net/http reads
+// on in a body that a handler has given up.
+type timedBody struct {
+	io.ReadCloser
+	control *http.ResponseController
+}
+
+func (b *timedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		_ = b.control.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // observe gives every request an id, which answer and records carry, counts

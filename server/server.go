@@ -34,15 +34,8 @@ import (
 	"github.com/openhands-local/openhands-local/store"
 )
 
-// Bounds of a connection. A body may take as long as bodyTime; an answer as
-// long as the client reads.
-const (
-	headerTime = 10 * time.Second
-	bodyTime   = 60 * time.Second
-	idleTime   = 2 * time.Minute
-	drainTime  = 10 * time.Second
-	maxHeader  = 1 << 20
-)
+// drainTime is how long requests under way may take once the server stops.
+const drainTime = 10 * time.Second
 
 // socketPath is that of Socket.IO, with and without a slash at the end.
 const socketPath = "/socket.io"
@@ -77,6 +70,9 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	}
 	if c.MaxBody == 0 {
 		c.MaxBody = DefaultMaxBody
+	}
+	if c.bounds == (bounds{}) {
+		c.bounds = defaultBounds
 	}
 	s := &Server{c: c, login: newLogin(c.Key, c.Access), contract: loadOnce(c.Log), metrics: newMetrics(c.Version), stopping: make(chan struct{})}
 	var err error
@@ -117,8 +113,8 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	hold(folder, s.info)
 	s.http = &http.Server{
 		Handler:           s.handler(s.operations(conversations)),
-		ReadHeaderTimeout: headerTime,
-		IdleTimeout:       idleTime,
+		ReadHeaderTimeout: c.bounds.header,
+		IdleTimeout:       c.bounds.idle,
 		MaxHeaderBytes:    maxHeader,
 
 		DisableGeneralOptionsHandler: true, // OPTIONS * is an unknown path
@@ -196,7 +192,7 @@ func (s *Server) local() map[string]http.Handler {
 
 // handler wires the rooms together.
 func (s *Server) handler(operations http.Handler) http.Handler {
-	h := limitBody(operations, s.c.MaxBody)
+	h := limitBody(operations, s.c.MaxBody, s.c.bounds.body)
 	h = s.login.wrap(h, s.logRefused)
 	h = s.c.Access.wrap(h, s.logRefused)
 	h = cacheHeaders(h)
@@ -204,7 +200,7 @@ func (s *Server) handler(operations http.Handler) http.Handler {
 	if s.c.RateLimit {
 		h = new(rateLimiter).wrap(h)
 	}
-	rest := h
+	rest := s.limitAnswer(h)
 	h = s.observe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isSocket(r) {
 			r.Pattern = socketPath

@@ -82,8 +82,8 @@ var All = Range{To: 1<<63 - 1}
 
 // Limits of one page.
 const (
-	PageEvents = 1000    // events
-	PageBytes  = 1 << 20 // bytes of JSON: no event is added to a page that has reached this
+	PageEvents = 1000     // events
+	PageBytes  = 64 << 10 // bytes of JSON: no event is added to a page that has reached this
 )
 
 // A Store keeps conversations, events and records.

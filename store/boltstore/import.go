@@ -14,7 +14,7 @@ import (
 // not count, little enough that another writer hardly notices.
 const (
 	importEvents = 4 * store.PageEvents
-	importBytes  = 4 * store.PageBytes
+	importBytes  = 4 << 20
 )
 
 // Import implements [store.Store].

@@ -376,7 +376,7 @@ func testDeleteIsAtomic(t *testing.T, s store.Store) {
 func testAppend(t *testing.T, s store.Store) {
 	create(t, s, "c")
 	create(t, s, "d")
-	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<14)
+	big := bytes.Repeat([]byte("0123456789abcdef"), store.PageBytes/32)
 	want := []store.Event{
 		{ID: 0, JSON: []byte(`{"action":"message"}`)},
 		{ID: 1, Flags: math.MaxUint16, JSON: big},

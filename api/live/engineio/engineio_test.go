@@ -504,7 +504,7 @@ func TestFailedUpgrade(t *testing.T) {
 	}
 }
 
-func TestHeartbeat(t *testing.T) {
+func TestFaultNoPong(t *testing.T) {
 	serve, _, ended := sessions()
 	h := newHost(t, Options{PingInterval: 20 * time.Millisecond, PingTimeout: 300 * time.Millisecond}, serve)
 	t.Run("websocket", func(t *testing.T) {
@@ -714,9 +714,9 @@ func TestLostPoll(t *testing.T) {
 	}
 }
 
-// TestSlowClient: who does not take what it is sent is cut off by Send, and
+// TestFaultSlowSocket: who does not take what it is sent is cut off by Send, and
 // waited for by Emit.
-func TestSlowClient(t *testing.T) {
+func TestFaultSlowSocket(t *testing.T) {
 	serve, opened, ended := sessions()
 	h := newHost(t, Options{QueueSize: 4}, serve)
 	t.Run("Send", func(t *testing.T) {
@@ -773,7 +773,7 @@ func TestSlowClient(t *testing.T) {
 	})
 }
 
-func TestLimits(t *testing.T) {
+func TestFaultEndlessPost(t *testing.T) {
 	serve, _, ended := sessions()
 	h := newHost(t, Options{MaxPayload: 1 << 20}, serve)
 	fits, large := "4"+strings.Repeat("x", 1<<20-1), "4"+strings.Repeat("x", 1<<20)
@@ -795,9 +795,9 @@ func TestLimits(t *testing.T) {
 	receive(t, ended)
 }
 
-// TestCutPost: a POST that breaks off may have lost packets, so it ends the
+// TestFaultCutPost: a POST that breaks off may have lost packets, so it ends the
 // session.
-func TestCutPost(t *testing.T) {
+func TestFaultCutPost(t *testing.T) {
 	serve, _, ended := sessions()
 	h := newHost(t, Options{}, serve)
 	q := h.poll()
@@ -811,9 +811,9 @@ func TestCutPost(t *testing.T) {
 	}
 }
 
-// TestStalledPost: a body that does not end is not waited for longer than its
+// TestFaultStalledPost: a body that does not end is not waited for longer than its
 // client would live.
-func TestStalledPost(t *testing.T) {
+func TestFaultStalledPost(t *testing.T) {
 	h := newHost(t, Options{PingInterval: 50 * time.Millisecond, PingTimeout: 50 * time.Millisecond}, echo)
 	body, w := io.Pipe()
 	defer w.Close()

@@ -353,7 +353,7 @@ func TestErrorAfterAccept(t *testing.T) {
 	p.expectClose(websocket.StatusNormalClosure)
 }
 
-func TestConnectTimeout(t *testing.T) {
+func TestFaultNoConnect(t *testing.T) {
 	h := newHost(t, Options{ConnectTimeout: 50 * time.Millisecond, Namespaces: map[string]Namespace{"/": {}}})
 	in := h.dial("40")
 	in.expect(connected)
@@ -383,8 +383,8 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-// TestSlowClient: Send cuts off who does not read, and nobody else.
-func TestSlowClient(t *testing.T) {
+// TestFaultSlowMember: Send cuts off who does not read, and nobody else.
+func TestFaultSlowMember(t *testing.T) {
 	sockets := make(chan *Socket, 2)
 	h := newHost(t, Options{
 		Engine:     engineio.Options{QueueSize: 4},
