@@ -291,6 +291,7 @@ type ending struct{ state, reason string }
 // none does.
 func (a *run) play(steps *[]Step) (end ending, err error) {
 	cause := int64(-1) // the last action
+	asked := false     // the user, about it
 	for len(*steps) > 0 {
 		s := (*steps)[0]
 		if err := a.sleep(s.Wait); err != nil {
@@ -300,7 +301,13 @@ func (a *run) play(steps *[]Step) (end ending, err error) {
 		end = ending{}
 		switch {
 		case s.Confirm != nil:
-			confirmed, err := a.confirm()
+			if !asked {
+				if err := a.ask(); err != nil {
+					return end, err
+				}
+			}
+			asked = false
+			confirmed, err := a.confirmed()
 			if err != nil {
 				return end, err
 			}
@@ -312,6 +319,13 @@ func (a *run) play(steps *[]Step) (end ending, err error) {
 			a.c.Conversations.TellStatus(a.id, conversation.StatusUpdate{Type: "error", ID: "STATUS$ERROR", Message: s.Fail})
 			return ending{"error", s.Fail}, nil // recorded llm_failure
 		default:
+			// The state comes before the action that it is about, as
+			// upstream: the web UI shows its buttons when the action comes.
+			if asked = len(*steps) > 0 && (*steps)[0].Confirm != nil; asked {
+				if err := a.ask(); err != nil {
+					return end, err
+				}
+			}
 			id, err := a.store(s.source(), s.body(cause))
 			if err != nil {
 				return end, err
@@ -350,22 +364,24 @@ func (a *run) follow(s Step, id int64) (ending, error) {
 	return ending{}, nil
 }
 
-// confirm asks the user, and tells whether the answer was yes.
-func (a *run) confirm() (confirmed bool, err error) {
+// ask tells that the user is asked.
+func (a *run) ask() error {
 	a.state = ""
-	if err := a.tell("awaiting_user_confirmation", ""); err != nil {
-		return false, err
-	}
+	return a.tell("awaiting_user_confirmation", "")
+}
+
+// confirmed waits for the user's answer, and tells whether it was yes.
+func (a *run) confirmed() (yes bool, err error) {
 	for a.state != "user_confirmed" && a.state != "user_rejected" {
 		if err := a.wait(nil); err != nil {
 			return false, err
 		}
 	}
-	confirmed = a.state == "user_confirmed"
-	if confirmed {
+	yes = a.state == "user_confirmed"
+	if yes {
 		err = a.tell("running", "")
 	}
-	return confirmed, err
+	return yes, err
 }
 
 // tell tells the agent's state; "" tells nothing.

@@ -294,10 +294,10 @@ func TestScripts(t *testing.T) {
 	}{
 		{"session", "session", "fix it", nil, session, nil},
 		{"confirmed", "session", "delete a.txt", func(b *bench) { b.ask("user_confirmed") },
-			[]string{"user:message:delete a.txt", running, "agent:run:rm a.txt", "=awaiting_user_confirmation"},
+			[]string{"user:message:delete a.txt", running, "=awaiting_user_confirmation", "agent:run:rm a.txt"},
 			[]string{"=user_confirmed", running, "agent:run:", "agent:message:a.txt is gone.", awaiting}},
 		{"rejected", "session", "delete a.txt", func(b *bench) { b.ask("user_rejected") },
-			[]string{"user:message:delete a.txt", running, "agent:run:rm a.txt", "=awaiting_user_confirmation"},
+			[]string{"user:message:delete a.txt", running, "=awaiting_user_confirmation", "agent:run:rm a.txt"},
 			[]string{"=user_rejected", "agent:message:I leave a.txt where it is.", awaiting}},
 		{"finish", "session", "bye", nil, []string{"user:message:bye", running, "agent:finish:", "=finished"}, nil},
 		{"other", "session", "?", nil, []string{"user:message:?", running, "agent:message:Say add, remove FILE or bye.", awaiting}, nil},
@@ -329,6 +329,18 @@ func TestNoRule(t *testing.T) {
 		b := newBench(t, load(t, `{"rules": [{"on": "^x$", "steps": []}]}`))
 		b.create("y")
 		b.expect("user:message:y", running, awaiting)
+	})
+}
+
+// TestQuestionAlone: a question need not be about an action.
+func TestQuestionAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, load(t, `{"rules": [{"on": "", "steps": [{"confirm": {"rejected": []}}, {"say": "Yes."}]}]}`))
+		b.create("y")
+		asked := []string{"user:message:y", running, "=awaiting_user_confirmation"}
+		b.expect(asked...)
+		b.ask("user_confirmed")
+		b.expect(append(asked, "=user_confirmed", running, "agent:message:Yes.", awaiting)...)
 	})
 }
 
