@@ -175,7 +175,7 @@ func open(path string, o Options) (s *Store, err error) {
 // prepare tests the schema, and makes the buckets in a file that has none.
 func (s *Store) prepare() error {
 	empty := false
-	err := s.db.View(func(tx *bolt.Tx) error {
+	err := s.tryView(func(tx *bolt.Tx) error {
 		first, _ := tx.Cursor().First()
 		if empty = first == nil; empty {
 			return nil
@@ -281,14 +281,18 @@ func (s *Store) view(ctx context.Context, op, id string, fn func(tx *bolt.Tx) er
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	defer func() { err = wrap(op, id, err) }()
+	err = s.tryView(fn)
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
+		err = store.ErrClosed
+	}
+	return wrap(op, id, err)
+}
+
+// tryView is bolt's View; damaged pages are ErrCorrupt.
+func (s *Store) tryView(fn func(tx *bolt.Tx) error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer recoverDamage(&err)
-	err = s.db.View(fn)
-	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
-		return store.ErrClosed
-	}
-	return err
+	return s.db.View(fn)
 }
 
 // wrap makes err a store.Error, unless it is nil or a context's.

@@ -206,6 +206,19 @@ func TestFaultFileRefused(t *testing.T) {
 				}
 			})
 		}, "no list of free pages", store.ErrCorrupt},
+		{"damaged root", nil, func(path string) {
+			f, err := os.Open(path)
+			if err != nil {
+				panic(err)
+			}
+			defer f.Close()
+			found, _ := inspect(f)
+			changePages(path, func(page []byte) {
+				if native.Uint64(page) == found.meta.root {
+					native.PutUint16(page[8:], 0x55)
+				}
+			})
+		}, "page", store.ErrCorrupt},
 	} {
 		for _, clean := range []bool{true, false} {
 			if test.name == "damaged list of free pages" && !clean {

@@ -373,6 +373,7 @@ func TestRandomDamage(t *testing.T) {
 		texts[text] = true
 	}
 	texts[""] = true // the title of a conversation whose record is lost
+	texts["title of gone"] = true
 	file, err := os.ReadFile(sample)
 	if err != nil {
 		t.Fatal(err)
