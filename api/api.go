@@ -11,6 +11,7 @@ package api
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"time"
@@ -25,7 +26,7 @@ import (
 )
 
 // A Config says what the operations work with. All fields but Frontend,
-// Key and Strict are required.
+// Backup, Token, Key and Strict are required.
 type Config struct {
 	Conversations *conversation.Service
 	Store         store.Store
@@ -43,6 +44,12 @@ type Config struct {
 	// Local has what the server shows of itself, by the path below /_local
 	// that it is read at, in Echo's notation: "/metrics", "/pprof/*".
 	Local map[string]http.Handler
+	// Backup returns a copy of the store's file and its size; nil when nothing
+	// is kept.
+	Backup func(context.Context) (file io.ReadCloser, size int64, err error)
+	// Token is shown by clients that can read the data folder; it is asked for
+	// where settings and secrets leave the server, unless there is a Key.
+	Token string
 	// Contract returns the loaded contract; the first call may take 30 ms.
 	Contract func() *contract.Contract
 	Key      string // asked for in X-Session-API-Key; empty asks for none

@@ -26,6 +26,8 @@ const localPrefix = "/_local/"
 //	POST /_local/conversations/{id}/events   append an event as it is given: source, cause, metrics
 //	POST /_local/reset                       everything gone, sockets closed
 //	GET  /_local/info                        what serves this: Config.Info
+//	GET  /_local/export                      conversations as NDJSON
+//	GET  /_local/backup                      the store's file
 //
 // and Config.Local.
 func (d *deps) registerLocal(e *echo.Echo) {
@@ -41,6 +43,8 @@ func (d *deps) registerLocal(e *echo.Echo) {
 	g.GET("/conversations/:id/stream", d.stream)
 	g.POST("/conversations/:id/events", d.inject)
 	g.POST("/reset", d.reset)
+	g.GET("/export", d.export)
+	g.GET("/backup", d.backup)
 	g.GET("/info", func(c echo.Context) error { return writeJSON(c, http.StatusOK, d.Info) })
 	for path, handler := range d.Local {
 		g.GET(path, echo.WrapHandler(handler))

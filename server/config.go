@@ -66,6 +66,9 @@ type Config struct {
 	LogSlow time.Duration
 	// Pprof serves the profiles of package net/http/pprof at /_local/pprof/.
 	Pprof bool
+	// Import is a file or folder to begin with (see archive.Import). What it
+	// has of conversations that exist already is left out.
+	Import string
 	// LogRequests writes one record for every request, not only for refused
 	// ones.
 	LogRequests bool

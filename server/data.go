@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 
+	"github.com/openhands-local/openhands-local/api/archive"
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/workspace"
 	"github.com/openhands-local/openhands-local/store"
@@ -21,7 +23,7 @@ import (
 // The data folder:
 //
 //	.gitignore    *
-//	server.json   who serves it now: Info
+//	server.json   who serves it now: Info, and a token
 //	events.db     conversations, events, settings, secrets (store/boltstore)
 //	workspaces/   the files of each conversation
 //
@@ -150,11 +152,18 @@ func isNew(ctx context.Context, s store.Store) bool {
 	return errors.Join(err, err2) == nil && total == 0 && settings == nil
 }
 
+// A claim is what server.json has.
+type claim struct {
+	Info
+	// Token is known to those who can read the folder.
+	Token string `json:"token"`
+}
+
 // hold tells other processes who serves a folder. It is a courtesy: the lock is
 // the store's.
-func hold(folder string, i Info) {
-	if text, err := json.Marshal(i); err == nil && folder != Memory {
-		_ = os.WriteFile(filepath.Join(folder, holderFile), append(text, '\n'), 0o600)
+func hold(c claim) {
+	if text, err := json.Marshal(c); err == nil && c.Data != Memory {
+		_ = os.WriteFile(filepath.Join(c.Data, holderFile), append(text, '\n'), 0o600)
 	}
 }
 
@@ -165,16 +174,130 @@ func unhold(i Info) {
 	}
 }
 
-// folderHolder tells who serves a folder when it answers: a server that was
-// killed has left its file.
+// folderHolder names who serves a folder, if it answers.
 func folderHolder(ctx context.Context, folder, key string) string {
-	var i Info
-	text, err := os.ReadFile(filepath.Join(folder, holderFile))
-	if err != nil || json.Unmarshal(text, &i) != nil {
-		return ""
-	}
-	if i, err = Ask(ctx, i.URL, key); err != nil || i.Data != folder {
+	i, _, err := Holder(ctx, folder, key)
+	if err != nil {
 		return ""
 	}
 	return i.holder()
+}
+
+// Holder returns who serves a data folder, and the token that it keeps there.
+// It is an error when nobody answers: a server that was killed has left its
+// file.
+func Holder(ctx context.Context, data, key string) (i Info, token string, err error) {
+	folder, err := filepath.Abs(data)
+	if err != nil {
+		return i, "", err
+	}
+	text, err := os.ReadFile(filepath.Join(folder, holderFile))
+	if err != nil {
+		return i, "", err
+	}
+	var c claim
+	if err := json.Unmarshal(text, &c); err != nil {
+		return i, "", err
+	}
+	i, err = Ask(ctx, c.URL, key)
+	if err == nil && i.Data != folder {
+		err = fmt.Errorf("%s serves %s", c.URL, i.Data)
+	}
+	return i, c.Token, err
+}
+
+// DataFile returns the file of the store in a data folder, or data itself if
+// that is a file. It makes nothing: where there is none it is
+// [fs.ErrNotExist].
+func DataFile(data string) (string, error) {
+	info, err := os.Stat(data)
+	if err != nil {
+		return "", err
+	}
+	if !info.IsDir() {
+		return data, nil
+	}
+	file := filepath.Join(data, eventsFile)
+	_, err = os.Stat(file)
+	return file, err
+}
+
+// Import imports into the data folder of c, which it makes as New does when it
+// is missing, and which no server may have open. do gets the store.
+func Import(ctx context.Context, c Config, do func(store.Store) error) error {
+	if _, err := c.settings(); err != nil {
+		return err
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{c: c}
+	var err error
+	if s.store, _, err = openData(ctx, c.Data, c.Key, c.Log, newMetrics(c.Version)); err != nil {
+		return err
+	}
+	isNew := isNew(ctx, s.store)
+	err = do(s.store)
+	if isNew && err == nil {
+		err = s.firstSettings(ctx)
+	}
+	return errors.Join(err, s.store.Close())
+}
+
+// importFrom begins with what Config.Import names.
+func (s *Server) importFrom(ctx context.Context, path string) error {
+	sum, err := archive.Import(ctx, s.store, path, archive.ImportOptions{
+		Existing: archive.Skip,
+		LeftOut: func(what string, why error) {
+			s.c.Log.Warn("not imported", "what", what, "why", why)
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("import: %w", err)
+	}
+	s.c.Log.Info("imported", "path", path, "conversations", sum.Conversations, "events", sum.Events, "existing", sum.Existing, "left_out", sum.LeftOut)
+	return nil
+}
+
+// backup copies the store's file for a client. The copy is made at the disk's
+// pace and sent at the client's: no transaction waits for somebody's
+// connection, and writers go on. It has no name where that can be, so that
+// nothing is left of it when the process dies.
+func (s *Server) backup(ctx context.Context) (io.ReadCloser, int64, error) {
+	all, _ := s.store.(counted)
+	kept, ok := all.Store.(*boltstore.Store)
+	if !ok {
+		return nil, 0, errors.New("nothing is kept")
+	}
+	f, err := os.CreateTemp(s.info.Data, ".backup-*")
+	if err != nil {
+		return nil, 0, err
+	}
+	named := os.Remove(f.Name()) != nil // Windows keeps what is open
+	b := &backupFile{f, named}
+	if err := kept.Backup(ctx, f); err != nil {
+		return nil, 0, errors.Join(store.Refused(err), b.Close())
+	}
+	size, err := f.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, b.Close())
+	}
+	return b, size, nil
+}
+
+// A backupFile is removed when it is closed, if it has a name.
+type backupFile struct {
+	*os.File
+	named bool
+}
+
+func (b *backupFile) Close() error {
+	err := b.File.Close()
+	if b.named {
+		err = errors.Join(err, os.Remove(b.Name()))
+	}
+	return err
 }

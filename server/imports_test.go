@@ -40,17 +40,17 @@ var imports = map[string][]string{
 		"github.com/go-git/go-git/v5/plumbing/object", "github.com/go-git/go-git/v5/plumbing/storer", "github.com/go-git/go-git/v5/storage/filesystem"},
 	"api/archive":      {"api/conversation", "api/event", "api/settings", "store"},
 	"api/conversation": {"api/event", "api/pyjson", "api/settings", "store"},
-	"api": {"api/contract", "api/conversation", "api/event", "api/pyjson", "api/settings", "api/workspace", "gen", "store",
+	"api": {"api/archive", "api/contract", "api/conversation", "api/event", "api/pyjson", "api/settings", "api/workspace", "gen", "store",
 		"github.com/labstack/echo/v4", "github.com/oapi-codegen/nullable",
 		"github.com/shirou/gopsutil/v4/disk", "github.com/shirou/gopsutil/v4/process", "github.com/swaggest/swgui/v5emb"},
 
 	"server/agent": {"api/conversation", "api/event", "api/pyjson", "store", "go.yaml.in/yaml/v3"},
-	"server": {"api", "api/contract", "api/conversation", "api/live", "api/live/engineio", "api/settings", "api/workspace", "gen", "server/agent", "server/ui", "store", "store/boltstore", "store/memstore", "github.com/google/uuid",
+	"server": {"api", "api/archive", "api/contract", "api/conversation", "api/live", "api/live/engineio", "api/settings", "api/workspace", "gen", "server/agent", "server/ui", "store", "store/boltstore", "store/memstore", "github.com/google/uuid",
 		"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors", "github.com/prometheus/client_golang/prometheus/promhttp"},
 	"server/ui":                   nil,
 	"server/servertest":           {"gen", "server"},
 	"server/benchtable":           nil,
-	"server/openhands-local":      {"api", "api/conform", "api/contract", "api/contract/document", "gen", "server", "github.com/alecthomas/kong"},
+	"server/openhands-local":      {"api", "api/archive", "api/conform", "api/contract", "api/contract/document", "gen", "server", "store", "store/boltstore", "github.com/alecthomas/kong"},
 	"server/openhands-local/dist": nil,
 }
 

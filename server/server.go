@@ -14,6 +14,7 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -86,7 +87,13 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if s.store, folder, err = openData(ctx, c.Data, c.Key, c.Log, s.metrics); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	if s.isNew = isNew(ctx, s.store); s.isNew {
+	s.isNew = isNew(ctx, s.store)
+	if c.Import != "" {
+		if err := s.importFrom(ctx, c.Import); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	if s.isNew {
 		if err := s.firstSettings(ctx); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
@@ -110,9 +117,10 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	s.metrics.gauge("agent_runs", "Conversations that have an agent at work.", s.agent.Runs)
 	s.metrics.gauge("sockets", "Clients of Socket.IO that are connected.", s.live.Sessions)
 	s.info = Info{URL: baseURL(s.listeners[0].Addr()), PID: os.Getpid(), Data: folder, Version: c.Version, API: gen.Version, Recorded: api.Recorded, Strict: c.Strict}
-	hold(folder, s.info)
+	token := hexID(rand.Read)
+	hold(claim{s.info, token})
 	s.http = &http.Server{
-		Handler:           s.handler(s.operations(conversations)),
+		Handler:           s.handler(s.operations(conversations, token)),
 		ReadHeaderTimeout: c.bounds.header,
 		IdleTimeout:       c.bounds.idle,
 		MaxHeaderBytes:    maxHeader,
@@ -157,7 +165,7 @@ func (s *Server) conversations(ctx context.Context, answers bool) (*conversation
 }
 
 // operations are the API.
-func (s *Server) operations(conversations *conversation.Service) http.Handler {
+func (s *Server) operations(conversations *conversation.Service, token string) http.Handler {
 	c := api.Config{
 		Conversations:     conversations,
 		Store:             s.store,
@@ -170,6 +178,7 @@ func (s *Server) operations(conversations *conversation.Service) http.Handler {
 		SetConversationID: s.c.SetConversationID,
 		Started:           time.Now(),
 		Info:              s.info,
+		Token:             token,
 		Reset:             func(ctx context.Context) error { return s.reset(ctx, conversations) },
 		Local:             s.local(),
 		Stopping:          s.stopping,
@@ -177,6 +186,9 @@ func (s *Server) operations(conversations *conversation.Service) http.Handler {
 	}
 	if s.frontend != nil {
 		c.Frontend = s.frontend
+	}
+	if s.info.Data != Memory {
+		c.Backup = s.backup
 	}
 	return api.New(c)
 }

@@ -19,6 +19,11 @@ type cli struct {
 	Exec     execCmd          `cmd:"" help:"Run a command with a server of its own."`
 	Ready    readyCmd         `cmd:"" help:"Exit with 0 once a server answers."`
 	Events   eventsCmd        `cmd:"" help:"Print a conversation, one line an event."`
+	Export   exportCmd        `cmd:"" help:"Write conversations to a file."`
+	Import   importCmd        `cmd:"" help:"Take conversations from a file, or from a folder of OpenHands'."`
+	Backup   backupCmd        `cmd:"" help:"Copy the store, also while a server runs."`
+	Check    checkCmd         `cmd:"" help:"Look for damage in the store, and save what can be read."`
+	Compact  compactCmd       `cmd:"" help:"Give the room of deleted conversations back."`
 	Conform  conformCmd       `cmd:"" help:"Run the recorded cases against a server: this one, the real one, a later one."`
 	Contract contractCmd      `cmd:"" help:"What is served of the contract."`
 	Version  kong.VersionFlag `help:"Print the version." short:"V"`

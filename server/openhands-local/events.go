@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"strings"
 	"unicode/utf8"
@@ -38,12 +37,12 @@ type shownEvent struct {
 func (c *eventsCmd) Run(e *env) error {
 	conversation := "/conversations/" + url.PathEscape(c.ID)
 	if c.Follow {
-		body, err := c.get(e, fmt.Sprintf("/_local%s/stream?start_id=%d", conversation, c.Start))
+		answer, err := e.get(c.URL, fmt.Sprintf("/_local%s/stream?start_id=%d", conversation, c.Start), "")
 		if err != nil {
 			return err
 		}
-		defer body.Close()
-		lines := bufio.NewReader(body)
+		defer answer.Body.Close()
+		lines := bufio.NewReader(answer.Body)
 		for {
 			line, err := lines.ReadString('\n')
 			if text, ok := strings.CutPrefix(line, "data: "); ok {
@@ -60,7 +59,7 @@ func (c *eventsCmd) Run(e *env) error {
 		}
 	}
 	for start := c.Start; ; {
-		body, err := c.get(e, fmt.Sprintf("/api%s/events?limit=100&start_id=%d", conversation, start))
+		answer, err := e.get(c.URL, fmt.Sprintf("/api%s/events?limit=100&start_id=%d", conversation, start), "")
 		if err != nil {
 			return err
 		}
@@ -68,8 +67,8 @@ func (c *eventsCmd) Run(e *env) error {
 			Events  []json.RawMessage `json:"events"`
 			HasMore bool              `json:"has_more"`
 		}
-		err = json.NewDecoder(body).Decode(&page)
-		body.Close()
+		err = json.NewDecoder(answer.Body).Decode(&page)
+		answer.Body.Close()
 		if err != nil {
 			return err
 		}
@@ -87,28 +86,6 @@ func (c *eventsCmd) Run(e *env) error {
 			return nil
 		}
 	}
-}
-
-// get asks the server; a refusal is an error with its text.
-func (c *eventsCmd) get(e *env, path string) (io.ReadCloser, error) {
-	r, err := http.NewRequestWithContext(e, http.MethodGet, strings.TrimSuffix(c.URL, "/")+path, nil)
-	if err != nil {
-		return nil, err
-	}
-	if key, ok := e.lookup("SESSION_API_KEY"); ok {
-		r.Header.Set("X-Session-API-Key", key)
-	}
-	client := http.Client{Transport: &http.Transport{}} // no proxy
-	answer, err := client.Do(r)
-	if err != nil {
-		return nil, err
-	}
-	if answer.StatusCode != http.StatusOK {
-		defer answer.Body.Close()
-		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<10))
-		return nil, fmt.Errorf("%s answers %s: %s", c.URL, answer.Status, text)
-	}
-	return answer.Body, nil
 }
 
 // show prints one event: id, time, source, kind, message.

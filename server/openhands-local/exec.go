@@ -159,16 +159,16 @@ func orphaned() <-chan struct{} {
 // onTerminal tells whether a standard stream is a terminal: Ctrl-C reaches
 // all programs there.
 func onTerminal() bool {
+	return isTerminal(os.Stdin) || isTerminal(os.Stdout) || isTerminal(os.Stderr)
+}
+
+func isTerminal(f *os.File) bool {
 	null, err := os.Stat(os.DevNull)
 	if err != nil {
 		return false
 	}
-	for _, f := range []*os.File{os.Stdin, os.Stdout, os.Stderr} {
-		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 && !os.SameFile(info, null) {
-			return true
-		}
-	}
-	return false
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && !os.SameFile(info, null)
 }
 
 // notRun is the end when there was no child.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -35,6 +36,7 @@ func TestMain(m *testing.M) {
 //	http METHOD PATH [-H 'Name: value' …] [BODY]
 //	                          prints the status, the headers that are ours, and the body
 //	status N COMMAND …        runs it and wants this exit status
+//	damage FILE OLD [NEW]     replaces a text in a file of a store; without NEW its pages become none
 //	poll PATTERN METHOD PATH …
 //	                          http again and again until its output matches, for ten seconds
 //
@@ -46,7 +48,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"start": start, "signal": sendSignal, "http": request, "poll": poll, "status": status,
+			"start": start, "signal": sendSignal, "http": request, "poll": poll, "status": status, "damage": damage,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Values[serverKey{}] = &running{}
@@ -221,4 +223,26 @@ func requestTo(ts *testscript.TestScript, out io.Writer, neg bool, args []string
 	if !neg && resp.StatusCode >= 400 {
 		ts.Fatalf("%s %s answers %d: %s", q.Method, q.URL, resp.StatusCode, body)
 	}
+}
+
+func damage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 || len(args) > 3 {
+		ts.Fatalf("usage: damage FILE OLD [NEW]")
+	}
+	name, old := ts.MkAbs(args[0]), []byte(args[1])
+	file, err := os.ReadFile(name)
+	ts.Check(err)
+	if !bytes.Contains(file, old) {
+		ts.Fatalf("%s has no %q", args[0], old)
+	}
+	if len(args) == 3 {
+		file = bytes.ReplaceAll(file, old, []byte(args[2]))
+	} else {
+		for page := range slices.Chunk(file, os.Getpagesize()) {
+			if bytes.Contains(page, old) {
+				page[8] = 0x55 // its type
+			}
+		}
+	}
+	ts.Check(os.WriteFile(name, file, 0o600))
 }

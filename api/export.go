@@ -1,0 +1,72 @@
+package api
+
+import (
+	"crypto/subtle"
+	"io"
+	"net/http"
+	"strconv"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/openhands-local/openhands-local/api/archive"
+	"github.com/openhands-local/openhands-local/api/contract"
+)
+
+// TokenHeader carries the token of the data folder, see Config.Token.
+const TokenHeader = "X-Local-Token"
+
+var (
+	errKeepsSecrets = ours(http.StatusForbidden, "This has the keys in settings and secrets. Show the server's key, or the token in its data folder as openhands-local export and backup do; a server without a key gives them to nobody else.")
+	errNothingKept  = ours(http.StatusConflict, "This server keeps nothing (--data memory), so there is no file to back up. GET /_local/export has its conversations.")
+)
+
+// maySeeSecrets tells whether the client has shown more than that it is on this
+// machine, where there may be other people: the key of a server that has one
+// (which was asked for already), or that it can read the data folder.
+func (d *deps) maySeeSecrets(r *http.Request) bool {
+	return d.Key != "" || d.Token != "" && subtle.ConstantTimeCompare([]byte(r.Header.Get(TokenHeader)), []byte(d.Token)) == 1
+}
+
+// export answers conversations as NDJSON (package archive), all or those that
+// conversation names, and with secrets=true settings and secrets. An answer
+// without its end line has been cut.
+func (d *deps) export(c echo.Context) error {
+	r, w := c.Request(), c.Response()
+	o := archive.ExportOptions{Conversations: c.QueryParams()["conversation"]}
+	if text := c.QueryParam("secrets"); text != "" {
+		var err error
+		if o.Secrets, err = strconv.ParseBool(text); err != nil {
+			return invalid(contract.Error{Type: "bool_parsing", Loc: []any{"query", "secrets"}, Msg: "Input should be a valid boolean, unable to interpret input", Input: text})
+		}
+	}
+	if o.Secrets && !d.maySeeSecrets(r) {
+		return errKeepsSecrets
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	_, err := archive.Export(r.Context(), d.Store, w, o)
+	if err != nil && w.Committed {
+		panic(http.ErrAbortHandler) // a cut answer must not look whole
+	}
+	return err
+}
+
+// backup answers the store's file as it is at this moment.
+func (d *deps) backup(c echo.Context) error {
+	if d.Backup == nil {
+		return errNothingKept
+	}
+	if !d.maySeeSecrets(c.Request()) {
+		return errKeepsSecrets
+	}
+	file, size, err := d.Backup(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	h := c.Response().Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Content-Length", strconv.FormatInt(size, 10))
+	c.Response().WriteHeader(http.StatusOK)
+	_, err = io.Copy(c.Response(), file)
+	return err
+}

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/openhands-local/openhands-local/api"
+	"github.com/openhands-local/openhands-local/server"
+	"github.com/openhands-local/openhands-local/store"
+	"github.com/openhands-local/openhands-local/store/boltstore"
+)
+
+// What the commands on a data folder share: export, import, backup, check,
+// compact.
+
+// statusLeftOut is the exit status of a command that did what it could, and
+// left something out.
+const statusLeftOut = 3
+
+// statusInterrupted is that of a command that a signal ended, as of a shell.
+const statusInterrupted = 130
+
+// dataFlags name what a command works on.
+type dataFlags struct {
+	Data string `default:"openhands-data" help:"The data folder."`
+}
+
+// file is the store's file, which must be there.
+func (d *dataFlags) file() (string, error) {
+	file, err := server.DataFile(d.Data)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%s has no store (no events.db): choose the data folder with --data", d.Data)
+	}
+	return file, err
+}
+
+// explain adds to an error what the user can do about it.
+func (d *dataFlags) explain(e *env, err error) error {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return &failure{statusInterrupted, errors.New("interrupted: nothing was changed")}
+	case errors.Is(err, store.ErrInUse):
+		who := "another process"
+		if i, _, asked := server.Holder(e, d.Data, e.key()); asked == nil {
+			who = fmt.Sprintf("openhands-local %s (pid %d, %s)", i.Version, i.PID, i.URL)
+		}
+		return fmt.Errorf("%s is in use by %s: stop that first", d.Data, who)
+	}
+	return err
+}
+
+// key is what servers are shown.
+func (e *env) key() string {
+	key, _ := e.lookup("SESSION_API_KEY")
+	return key
+}
+
+// A source is where something is read from: a server, or a data folder that no
+// server has open.
+type source struct {
+	dataFlags
+	URL string `help:"Base URL of the server to ask, in place of a folder." placeholder:"URL"`
+}
+
+// serving returns the server to ask and the token that it may want, "" when
+// there is none and the folder is to be read.
+func (s *source) serving(e *env) (url, token string, err error) {
+	if s.URL != "" {
+		// The token is for who can read its folder: here, often, we can.
+		if i, err := server.Ask(e, s.URL, e.key()); err == nil {
+			_, token, _ = server.Holder(e, i.Data, e.key())
+		}
+		return strings.TrimSuffix(s.URL, "/"), token, nil
+	}
+	if _, err := s.file(); err != nil {
+		return "", "", err
+	}
+	i, token, err := server.Holder(e, s.Data, e.key())
+	if err != nil {
+		return "", "", nil // nobody, or a process that tells nothing: the store's lock will say
+	}
+	return i.URL, token, nil
+}
+
+// get asks a server; a refusal is an error with its text.
+func (e *env) get(url, path, token string) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(e, http.MethodGet, strings.TrimSuffix(url, "/")+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	if key := e.key(); key != "" {
+		r.Header.Set("X-Session-API-Key", key)
+	}
+	if token != "" {
+		r.Header.Set(api.TokenHeader, token)
+	}
+	client := http.Client{Transport: &http.Transport{}} // no proxy
+	answer, err := client.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	if answer.StatusCode != http.StatusOK {
+		defer answer.Body.Close()
+		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<10))
+		return nil, fmt.Errorf("%s answers %s: %s", url, answer.Status, text)
+	}
+	return answer, nil
+}
+
+// replaceFile writes a file whole or not at all: to a temporary one beside it
+// (mode 0600), which is synced and renamed over it once write and then check,
+// when it is set, have returned nil. What is there under that name is untouched
+// until then.
+func replaceFile(name string, write func(io.Writer) error, check func(temporary string) error) error {
+	folder := filepath.Dir(name)
+	f, err := os.CreateTemp(folder, "."+filepath.Base(name)+"-*.tmp")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // not there any more once it is renamed
+	err = write(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if check != nil {
+		if err := check(f.Name()); err != nil {
+			return err
+		}
+	}
+	if err := os.Rename(f.Name(), name); err != nil {
+		return err
+	}
+	return syncFolder(folder)
+}
+
+// syncFolder makes a name survive the death of the machine.
+func syncFolder(name string) error {
+	if runtime.GOOS == "windows" {
+		return nil // a folder cannot be synced there
+	}
+	folder, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
+// A meter shows how far long work is, at most once a second.
+type meter struct {
+	w    io.Writer
+	line bool // each time on the same line
+	last time.Time
+}
+
+// meterTime is how long work must take to be shown, and between two lines.
+const meterTime = time.Second
+
+func (e *env) meter() *meter {
+	f, ok := e.stderr.(*os.File)
+	return &meter{w: e.stderr, line: ok && isTerminal(f), last: time.Now()}
+}
+
+func (m *meter) show(format string, a ...any) {
+	if time.Since(m.last) < meterTime {
+		return
+	}
+	m.last = time.Now()
+	before, after := "", "\n"
+	if m.line {
+		before, after = "\r\x1b[K", ""
+	}
+	fmt.Fprintf(m.w, before+format+after, a...)
+}
+
+// end clears the line.
+func (m *meter) end() {
+	if m.line {
+		fmt.Fprint(m.w, "\r\x1b[K")
+	}
+}
+
+// watch shows the progress of work on a store's file.
+func (m *meter) watch(what string, problem func(error)) boltstore.Watcher {
+	return boltstore.Watcher{
+		Progress: func(done, total int64) { m.show("%s: %s of %s", what, size(done), size(total)) },
+		Problem:  problem,
+	}
+}
+
+// size is a number of bytes for people.
+func size(n int64) string {
+	switch {
+	case n >= 1<<30:
+		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/openhands-local/openhands-local/api/archive"
+	"github.com/openhands-local/openhands-local/server"
+	"github.com/openhands-local/openhands-local/store"
+)
+
+// importCmd takes conversations into a data folder.
+type importCmd struct {
+	Path    string `arg:"" help:"An export, a trajectory, or a folder of OpenHands' (the one with sessions in it, sessions itself, or that of one conversation); - for standard input."`
+	ID      string `name:"id" help:"Id of the conversation that a trajectory becomes; the file's name unless set." placeholder:"ID"`
+	Skip    bool   `help:"Leave conversations that exist already as they are." xor:"existing"`
+	Replace bool   `help:"Replace conversations that exist already, and settings and secrets." xor:"existing"`
+	dataFlags
+}
+
+// Help says how an import goes.
+func (*importCmd) Help() string {
+	return "Each conversation is stored whole or not at all; one that exists already is refused unless --skip or --replace is given, and the others are stored. " +
+		"What cannot be read as an event, such as a file that is cut, is named and left out. " +
+		"The data folder is made when it is missing; no server may have it open: serve --import begins with an import. " +
+		"Exit status 3: something was left out."
+}
+
+func (c *importCmd) Run(e *env) error {
+	m := e.meter()
+	o := archive.ImportOptions{
+		ID: c.ID,
+		LeftOut: func(what string, why error) {
+			m.end()
+			fmt.Fprintf(e.stderr, "left out: %s: %v\n", what, why)
+		},
+		Progress: func(sum archive.Summary) {
+			m.show("import: %d conversations, %d events", sum.Conversations, sum.Events)
+		},
+	}
+	switch {
+	case c.Skip:
+		o.Existing = archive.Skip
+	case c.Replace:
+		o.Existing = archive.Replace
+	}
+	if c.Path != "-" {
+		if _, err := os.Stat(c.Path); err != nil { // before a folder is made for it
+			return err
+		}
+	}
+	var sum archive.Summary
+	err := server.Import(e, server.Config{Data: c.Data, Key: e.key()}, func(s store.Store) (err error) {
+		if c.Path == "-" {
+			sum, err = archive.ImportFrom(e, s, os.Stdin, "standard input", o)
+		} else {
+			sum, err = archive.Import(e, s, c.Path, o)
+		}
+		return err
+	})
+	m.end()
+	fmt.Fprintf(e.stderr, "imported %s, %s", plural(int64(sum.Conversations), "conversation", "conversations"), plural(int64(sum.Events), "event", "events"))
+	if sum.Records > 0 {
+		fmt.Fprintf(e.stderr, ", %s", plural(int64(sum.Records), "record of settings or secrets", "records of settings and secrets"))
+	}
+	fmt.Fprintln(e.stderr)
+	switch {
+	case errors.Is(err, context.Canceled):
+		return &failure{statusInterrupted, errors.New("interrupted: what was imported is whole, the rest is not there")}
+	case errors.Is(err, archive.ErrExists):
+		return fmt.Errorf("import: %s already: --skip leaves them, --replace replaces them", plural(int64(sum.Existing), "thing exists", "things exist"))
+	case err != nil:
+		return c.explain(e, err)
+	case sum.LeftOut > 0:
+		return &failure{statusLeftOut, fmt.Errorf("import: %s left out", plural(int64(sum.LeftOut), "thing was", "things were"))}
+	}
+	return nil
+}
