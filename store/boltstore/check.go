@@ -259,6 +259,9 @@ func (c *checker) owner(bucket string, key []byte) (name string, live bool) {
 
 // together looks whether the buckets go together.
 func (c *checker) together() {
+	if len(c.sequences) == 0 {
+		return // bbolt has made the file, and Open was killed before it stored anything
+	}
 	for _, name := range allBuckets {
 		if _, ok := c.sequences[string(name)]; !ok {
 			c.watch.problem(fmt.Errorf("%s is missing", name))

@@ -18,6 +18,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/openhands-local/openhands-local/store"
+	"github.com/openhands-local/openhands-local/store/storetest"
 )
 
 // sampleEvents is how many events the conversations a and c of a sample have; b
@@ -146,6 +147,10 @@ func TestCheck(t *testing.T) {
 	}
 	if r, problems := check(t, empty); r != (Report{}) || problems != "" {
 		t.Errorf("Check of an empty file = %+v, %s, want nothing", r, problems)
+	}
+	withBolt(t, empty, nil, func(*bolt.DB) error { return nil }) // which makes its pages
+	if r, problems := check(t, empty); r.Conversations != 0 || problems != "" {
+		t.Errorf("Check of a file without buckets = %+v, %s, want nothing", r, problems)
 	}
 }
 
@@ -362,9 +367,9 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// TestRandomDamage changes bytes anywhere. Nothing may panic, and what is saved
+// TestFaultRandomDamage changes bytes anywhere. Nothing may panic, and what is saved
 // is in order and has nothing that was not there.
-func TestRandomDamage(t *testing.T) {
+func TestFaultRandomDamage(t *testing.T) {
 	sample := newPath(t)
 	writeSample(t, sample)
 	all := contents(t, sample)
@@ -379,7 +384,7 @@ func TestRandomDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	seed := uint64(time.Now().UnixNano())
-	for round := range 16 {
+	for round := range storetest.Rounds(t, 16, 300) {
 		r := rand.New(rand.NewPCG(seed, uint64(round)))
 		changed := bytes.Clone(file)
 		page := r.IntN(len(file)/os.Getpagesize()) * os.Getpagesize()
@@ -480,9 +485,9 @@ func TestCompact(t *testing.T) {
 	}
 }
 
-// TestCompactKilled kills processes that compact at random times: the file has
+// TestFaultCompactKilled kills processes that compact at random times: the file has
 // all at any of them.
-func TestCompactKilled(t *testing.T) {
+func TestFaultCompactKilled(t *testing.T) {
 	path := newPath(t)
 	writeSample(t, path)
 	all := contents(t, path)
@@ -493,7 +498,7 @@ func TestCompactKilled(t *testing.T) {
 	took := time.Since(began)
 	seed := uint64(time.Now().UnixNano())
 	r := rand.New(rand.NewPCG(seed, 0))
-	for round := range 6 {
+	for round := range storetest.Rounds(t, 6, 60) {
 		cmd := child(t, "compact", path)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
