@@ -57,7 +57,7 @@ func newMetrics(version string) *metrics {
 		}),
 		lenient: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: metricPrefix + "lenient_answers_total",
-			Help: "Answers that OpenHands " + gen.Version + " would have refused: those with the header X-Local-Lenient.",
+			Help: "What OpenHands " + gen.Version + " would have refused: answers with the header X-Local-Lenient, and events of sockets.",
 		}),
 		appended: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: metricPrefix + "events_appended_total",

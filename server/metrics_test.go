@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bufio"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -88,15 +89,29 @@ func TestMetrics(t *testing.T) {
 	send(t, "GET", s.URL+"/nowhere/at/all", "")
 	send(t, "GET", s.URL+"/_local/nowhere", "")
 	send(t, "GET", s.URL+"/_local/info", "")
-	if resp := send(t, "POST", s.URL+"/api/conversations", `{}`); resp.StatusCode != http.StatusOK {
-		t.Fatalf("create: %s", resp.Status)
+	var made struct {
+		ID string `json:"conversation_id"`
+	}
+	if err := json.NewDecoder(send(t, "POST", s.URL+"/api/conversations", `{}`).Body).Decode(&made); err != nil {
+		t.Fatal(err)
 	}
 	stream := send(t, "GET", s.URL+"/_local/conversations/c/stream", "")
 	if _, err := bufio.NewReader(stream.Body).ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
-	if resp := send(t, "GET", s.URL+"/socket.io/?EIO=4&transport=polling", ""); resp.StatusCode != http.StatusOK {
-		t.Fatalf("socket: %s", resp.Status)
+	socket := s.URL + "/socket.io/?EIO=4&transport=polling"
+	var session struct{ SID string }
+	opened := bufio.NewReader(send(t, "GET", socket+"&conversation_id="+made.ID, "").Body)
+	if _, err := opened.Discard(1); err != nil { // the packet's type
+		t.Fatal(err)
+	}
+	if err := json.NewDecoder(opened).Decode(&session); err != nil {
+		t.Fatal(err)
+	}
+	for _, packet := range []string{`40`, `42["oh_user_action",{"action":"of a later version"}]`} {
+		if resp := send(t, "POST", socket+"&sid="+session.SID, packet); resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s", packet, resp.Status)
+		}
 	}
 
 	want := []struct {
@@ -112,14 +127,14 @@ func TestMetrics(t *testing.T) {
 		{"http_requests_total", []string{"operation=none", "status=404"}, 1, 0},
 		{"http_requests_total", []string{"operation=/_local/*", "status=404"}, 1, 0},
 		{"http_requests_total", []string{"operation=/_local/info", "status=200"}, 1, 0},
-		{"http_requests_total", []string{"operation=/socket.io", "status=200"}, 1, 0},
+		{"http_requests_total", []string{"operation=/socket.io", "status=200"}, 3, 0},
 		{"http_request_duration_seconds", []string{"operation=AddEvent"}, 4, 0},
 		{"http_request_duration_seconds", []string{"operation=NewConversation"}, 1, 0},
 		{"http_request_duration_seconds", []string{"operation=/socket.io"}, -1, 0},
 		{"http_requests_in_flight", nil, 2, 0}, // the stream, and the question
-		{"lenient_answers_total", nil, 1, 0},   // c was unknown
-		{"events_appended_total", nil, 7, 0},   // 3, and the first 4 of a conversation with an agent
-		{"followers", nil, 2, 0},               // the stream, the agent
+		{"lenient_answers_total", nil, 2, 0},   // c was unknown, and the socket's action is
+		{"events_appended_total", nil, 8, 0},   // 3, the first 4 of a conversation with an agent, the socket's
+		{"followers", nil, 3, 0},               // the stream, the agent, the socket
 		{"sockets", nil, 1, 0},
 		{"agent_runs", nil, 1, 0},
 		{"store_commit_duration_seconds", nil, 5, 30},
@@ -161,9 +176,9 @@ func TestMetrics(t *testing.T) {
 	}
 
 	stream.Body.Close()
-	for deadline := time.Now().Add(10 * time.Second); value(scrape(t, s), "followers") != 1; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); value(scrape(t, s), "followers") != 2; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("followers = %v after the stream's end, want 1", value(scrape(t, s), "followers"))
+			t.Fatalf("followers = %v after the stream's end, want 2", value(scrape(t, s), "followers"))
 		}
 	}
 	families = scrape(t, s)

@@ -111,7 +111,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	}
 	s.agent = agent.New(agent.Config{Conversations: conversations, Store: s.store, Script: script, Log: c.Log})
 	s.live = live.New(live.Config{
-		Conversations: conversations, Store: s.store, Key: c.Key, LoggedIn: s.login.has, Log: c.Log,
+		Conversations: conversations, Store: s.store, Key: c.Key, LoggedIn: s.login.has, Lenient: s.metrics.lenient.Inc, Log: c.Log,
 		Engine: engineio.Options{CheckOrigin: c.Access.Check, AllowOrigin: c.Access.CORS},
 	})
 	s.metrics.gauge("agent_runs", "Conversations that have an agent at work.", s.agent.Runs)

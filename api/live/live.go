@@ -49,7 +49,10 @@ type Config struct {
 	// LoggedIn, when set, tells of a request that needs no key, since its
 	// browser has shown it before.
 	LoggedIn func(*http.Request) bool
-	Log      *slog.Logger
+	// Lenient, when set, is told of each event that is stored and that
+	// OpenHands 0.53.0 would have refused.
+	Lenient func()
+	Log     *slog.Logger
 	// Engine are the options of the connections. Its Dialect is set.
 	Engine engineio.Options
 }
@@ -112,6 +115,9 @@ func (s *Server) act(socket *socketio.Socket, e *socketio.Event) {
 	if err != nil {
 		s.c.Log.Warn("socket: event dropped", "conversation", id, "name", e.Name, "reason", err.Error())
 		return
+	}
+	if len(added.Lenient) > 0 && s.c.Lenient != nil {
+		s.c.Lenient()
 	}
 	for _, lenient := range added.Lenient {
 		s.c.Log.Warn("socket: event taken", "conversation", id, "lenient", lenient)
