@@ -36,7 +36,7 @@ var imports = map[string][]string{
 	"api/live/socketio":     {"api/live/engineio"},
 	"api/settings":          {"api/pyjson"},
 	"api/workspace": {"github.com/go-git/go-billy/v5", "go.yaml.in/yaml/v3", "github.com/go-git/go-git/v5/plumbing", "github.com/go-git/go-git/v5/plumbing/cache",
-		"github.com/go-git/go-git/v5/plumbing/filemode", "github.com/go-git/go-git/v5/plumbing/format/gitignore", "github.com/go-git/go-git/v5/plumbing/format/index",
+		"github.com/go-git/go-git/v5/plumbing/filemode", "github.com/go-git/go-git/v5/plumbing/format/gitignore", "github.com/go-git/go-git/v5/plumbing/format/idxfile", "github.com/go-git/go-git/v5/plumbing/format/index", "github.com/go-git/go-git/v5/plumbing/format/packfile",
 		"github.com/go-git/go-git/v5/plumbing/object", "github.com/go-git/go-git/v5/plumbing/storer", "github.com/go-git/go-git/v5/storage/filesystem"},
 	"api/archive":      {"api/conversation", "api/event", "api/settings", "store"},
 	"api/conversation": {"api/event", "api/pyjson", "api/settings", "store"},

@@ -28,9 +28,13 @@ const (
 	// the real server.
 	MaxDiff = 1 << 20
 
-	// MaxFiles is the largest number of files of a commit that Changes compares
-	// with. A tree of trees can name more files than any disk can hold.
+	// MaxFiles is the largest number of files and folders of a commit that Changes
+	// compares with. A tree of trees can name more files than any disk can hold.
 	MaxFiles = 500_000
+
+	// maxPath is the length in bytes of the longest path in a commit. A tree that
+	// is a folder of itself has no longest.
+	maxPath = 4096
 )
 
 // A Change is a file that differs from the commit that its repository is
@@ -168,14 +172,14 @@ type repository struct {
 	dir   string // that holds .git
 	reads int
 	*filesystem.Storage
+	objects objects
 }
 
 func (w *Workspace) openRepository(ctx context.Context, dir string) *repository {
 	r := &repository{w: w, ctx: ctx, dir: dir}
-	r.Storage = filesystem.NewStorageWithOptions(
-		&gitFS{w: w, ctx: ctx, dir: path.Join(dir, ".git"), reads: &r.reads},
-		cache.NewObjectLRU(16*cache.MiByte),
-		filesystem.Options{LargeObjectThreshold: MaxDiff})
+	g := &gitFS{w: w, ctx: ctx, dir: path.Join(dir, ".git"), reads: &r.reads}
+	r.objects = objects{fs: g, cache: cache.NewObjectLRU(16 * cache.MiByte)}
+	r.Storage = filesystem.NewStorage(g, r.objects.cache)
 	return r
 }
 
@@ -185,7 +189,11 @@ func (r *repository) EncodedObject(t plumbing.ObjectType, h plumbing.Hash) (plum
 		return nil, err
 	}
 	r.reads = 0
-	return r.Storage.EncodedObject(t, h)
+	o, err := r.objects.object(h)
+	if err == nil && t != plumbing.AnyObject && o.Type() != t {
+		return nil, plumbing.ErrObjectNotFound
+	}
+	return o, err
 }
 
 // base returns the tree that the repository is compared with, nil for the
@@ -276,6 +284,7 @@ type comparison struct {
 	index   *index.Index
 	tracked map[string]*index.Entry // by path
 	folders map[string]bool         // that hold tracked files
+	entries int                     // of the trees that base is made of
 	found   []Change
 }
 
@@ -321,6 +330,9 @@ func (c *comparison) addBase(tree *object.Tree, dir string) error {
 			return err
 		}
 		name := path.Join(dir, e.Name)
+		if c.entries++; c.entries > MaxFiles || len(name) > maxPath {
+			return fmt.Errorf("%w: more than %d files and folders, or a path of more than %d bytes", ErrTooLarge, MaxFiles, maxPath)
+		}
 		if e.Mode == filemode.Dir {
 			sub, err := object.GetTree(c.repository, e.Hash)
 			if err == nil {
@@ -334,9 +346,6 @@ func (c *comparison) addBase(tree *object.Tree, dir string) error {
 				e.Mode = filemode.Regular
 			}
 			c.base[name] = e
-		}
-		if len(c.base) > MaxFiles {
-			return fmt.Errorf("%w: more than %d files", ErrTooLarge, MaxFiles)
 		}
 	}
 	return nil

@@ -1,12 +1,17 @@
 package workspace
 
 import (
+	"bytes"
+	"compress/zlib"
 	"context"
 	"crypto/sha1"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -434,15 +439,98 @@ func TestDeltaOfItself(t *testing.T) {
 	r.add(map[string]string{"f": "1"})
 	r.commit()
 	name := plumbing.NewHash(strings.Repeat("ab", 20))
-	pack, idx := deltaOfItself(t, name)
-	packed := hex.EncodeToString([]byte(pack[len(pack)-sha1.Size:]))
-	put(t, dir, map[string]string{
-		".git/objects/pack/pack-" + packed + ".pack": pack,
-		".git/objects/pack/pack-" + packed + ".idx":  idx,
-		".git/refs/remotes/origin/master":            name.String() + "\n",
-	})
+	putPack(t, dir, name)(deltaOfItself(t, name))
 	if _, err := w.Changes(t.Context()); !errors.Is(err, errReads) {
 		t.Errorf("Changes = %v, want %v", err, errReads)
+	}
+}
+
+// putPack puts a pack that has the commit of origin's master.
+func putPack(t *testing.T, dir string, name plumbing.Hash) func(pack, idx string) {
+	return func(pack, idx string) {
+		packed := hex.EncodeToString([]byte(pack[len(pack)-sha1.Size:]))
+		put(t, dir, map[string]string{
+			".git/objects/pack/pack-" + packed + ".pack": pack,
+			".git/objects/pack/pack-" + packed + ".idx":  idx,
+			".git/refs/remotes/origin/master":            name.String() + "\n",
+		})
+	}
+}
+
+// TestFaultGitBomb has objects of a few kilobytes that would be large in memory,
+// and trees that have no end: each is refused, and little is read of it.
+func TestFaultGitBomb(t *testing.T) {
+	const large = 64 << 20
+	deflate := func(text string, zeros int) string {
+		var b bytes.Buffer
+		z := zlib.NewWriter(&b)
+		io.WriteString(z, text)
+		for ; zeros > 0; zeros -= 1 << 20 {
+			z.Write(make([]byte, 1<<20))
+		}
+		z.Close()
+		return b.String()
+	}
+	// head is how an entry of a pack begins: its type and length.
+	head := func(typ plumbing.ObjectType, length int) []byte {
+		b := []byte{byte(typ)<<4 | byte(length&15)}
+		for length >>= 4; length > 0; length >>= 7 {
+			b[len(b)-1] |= 0x80
+			b = append(b, byte(length&0x7f))
+		}
+		return b
+	}
+	name, tree := plumbing.NewHash(strings.Repeat("ab", 20)), plumbing.NewHash(strings.Repeat("cd", 20))
+	object := func(h plumbing.Hash, packed string) map[string]string {
+		return map[string]string{".git/objects/" + h.String()[:2] + "/" + h.String()[2:]: packed}
+	}
+	ofItself := append(head(plumbing.REFDeltaObject, 7), name[:]...)
+	toTree := func(content string) map[string]string {
+		text := fmt.Sprintf("tree %s\nauthor a <a> 1 +0000\ncommitter a <a> 1 +0000\n\nx", tree)
+		files := object(name, deflate(fmt.Sprintf("commit %d\x00%s", len(text), text), 0))
+		maps.Copy(files, object(tree, deflate(fmt.Sprintf("tree %d\x00%s", len(content), content), 0)))
+		return files
+	}
+	bombs := map[string]struct {
+		loose map[string]string
+		entry []byte
+	}{
+		"tells 10 bytes":         {loose: object(name, deflate("commit 10\x00", large))},
+		"tells what it has":      {loose: object(name, deflate(fmt.Sprintf("commit %d\x00", large), large))},
+		"head without an end":    {loose: object(name, deflate(strings.Repeat("c", 1000), large))},
+		"tells less than 0":      {loose: object(name, deflate("commit -1\x00", large))},
+		"pack, tells 10 bytes":   {entry: append(head(plumbing.CommitObject, 10), deflate("", large)...)},
+		"pack, tells what it is": {entry: append(head(plumbing.CommitObject, large), deflate("", large)...)},
+		"delta of large result":  {entry: append(ofItself, deflate("\x01\xff\xff\xff\xff\x7f\x01", 0)...)},
+		"tree of itself":         {loose: toTree("40000 d\x00" + string(tree[:]))},
+		"twice of itself":        {loose: toTree("40000 d\x00" + string(tree[:]) + "40000 e\x00" + string(tree[:]))},
+	}
+	for bomb, b := range bombs {
+		t.Run(bomb, func(t *testing.T) {
+			w, dir := open(t)
+			r := newRepository(t, dir)
+			r.add(map[string]string{"f": "1"})
+			r.commit()
+			put(t, dir, map[string]string{".git/refs/remotes/origin/master": name.String() + "\n"})
+			put(t, dir, b.loose)
+			if b.entry != nil {
+				putPack(t, dir, name)(packOf(name, b.entry))
+			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			changes, err := w.Changes(t.Context())
+			_, _, err2 := w.Diff(t.Context(), "f")
+			runtime.ReadMemStats(&after)
+			if strings.HasSuffix(bomb, "itself") {
+				err2 = err // the file is looked for in the first tree alone
+			}
+			if err == nil || err2 == nil {
+				t.Errorf("Changes = %v, %v; Diff = %v, want errors", changes, err, err2)
+			}
+			if took := after.TotalAlloc - before.TotalAlloc; took > 4*large {
+				t.Errorf("%d bytes of memory are used", took)
+			}
+		})
 	}
 }
 

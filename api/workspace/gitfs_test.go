@@ -21,11 +21,14 @@ func deltaOfItself(t *testing.T, name plumbing.Hash) (pack, idx string) {
 	z := zlib.NewWriter(&delta)
 	z.Write([]byte{1, 1, 1, 'x'}) // base of 1 byte, result of 1 byte, insert x
 	z.Close()
-	p := []byte("PACK\x00\x00\x00\x02\x00\x00\x00\x01")
-	p = append(p, 7<<4|4) // a delta of a named object, 4 bytes long
-	p = append(append(p, name[:]...), delta.Bytes()...)
-	pack = sum(p)
+	// A delta of a named object, 4 bytes long.
+	return packOf(name, append(append([]byte{7<<4 | 4}, name[:]...), delta.Bytes()...))
+}
 
+// packOf makes a pack of one object called name, and its index. The entry is the
+// object as it lies in the pack.
+func packOf(name plumbing.Hash, entry []byte) (pack, idx string) {
+	pack = sum(append([]byte("PACK\x00\x00\x00\x02\x00\x00\x00\x01"), entry...))
 	i := []byte("\xfftOc\x00\x00\x00\x02")
 	for first := range 256 { // how many names begin with up to this byte
 		n := uint32(0)
