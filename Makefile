@@ -46,7 +46,9 @@ bench: ## ratios against ceilings measured in the same run, for benchstat, and a
 	$(GO) test -run '^$$' -bench . -benchtime=2s ./... | $(GO) run ./server/benchtable
 
 faults: ## kill -9, power cuts, full disks, bombs and the like, in their long form: a table
-	@OPENHANDS_LOCAL_FAULTS=long $(GO) test -count=1 -timeout 15m -v -run '^TestFault' ./... >.faults.out 2>&1; status=$$?; \
+	@export OPENHANDS_LOCAL_FAULTS=long; \
+	$(GO) test -count=1 -timeout 15m -v -run '^TestFault' -skip '^TestFaultClients$$' ./... >.faults.out 2>&1; status=$$?; \
+	$(GO) test -race -count=1 -v -run '^TestFaultClients$$' ./server >>.faults.out 2>&1 || status=1; \
 	awk -f .ci/faults.awk .faults.out; exit $$status
 
 interop: ## real clients and other people's test suites

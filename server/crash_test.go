@@ -55,7 +55,7 @@ type process struct {
 }
 
 // startProcess starts the program; wrap, if any, changes how.
-func startProcess(t *testing.T, wrap func(*exec.Cmd), args ...string) *process {
+func startProcess(t testing.TB, wrap func(*exec.Cmd), args ...string) *process {
 	t.Helper()
 	file, err := program()
 	if err != nil {

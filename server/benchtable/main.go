@@ -48,6 +48,8 @@ var rows = []row{
 	{what: "… 1 GB of events", benchmark: "Start/1GB/stopped", metric: "ready-ms", atMost: 25},
 	{what: "… 1 GB of events, after kill -9", benchmark: "Start/1GB/killed", metric: "ready-ms"},
 	{what: "idle: resident memory", benchmark: "Start/empty", metric: "rss-MB", atMost: 22, also: []string{"anon-MB"}},
+	{what: "50 events a second to 1,000 sockets of 100 conversations: p99 from the request to a socket", benchmark: "Sockets", metric: "p99-ms", atMost: 50, also: []string{"p50-ms"}},
+	{what: "… anonymous memory", benchmark: "Sockets", metric: "anon-MB", atMost: 150},
 	{what: "SIGTERM with 100 open sockets: end of the process", benchmark: "Stop", metric: "stop-ms", atMost: 300},
 	{what: "Add Event while a conversation of 1,000,000 events is deleted: p99, against before", benchmark: "Delete", metric: "x-before", also: []string{"p99-ms"}},
 }
