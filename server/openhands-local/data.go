@@ -91,7 +91,17 @@ func (s *source) serving(e *env) (url, token string, err error) {
 	return i.URL, token, nil
 }
 
-// get asks a server; a refusal is an error with its text.
+// A refusal is an answer that is not 200.
+type refusal struct {
+	url, text string
+	status    int
+}
+
+func (r *refusal) Error() string {
+	return fmt.Sprintf("%s answers %d %s: %s", r.url, r.status, http.StatusText(r.status), r.text)
+}
+
+// get asks a server; what is not answered 200 is a [*refusal].
 func (e *env) get(url, path, token string) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(e, http.MethodGet, strings.TrimSuffix(url, "/")+path, nil)
 	if err != nil {
@@ -111,7 +121,7 @@ func (e *env) get(url, path, token string) (*http.Response, error) {
 	if answer.StatusCode != http.StatusOK {
 		defer answer.Body.Close()
 		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<10))
-		return nil, fmt.Errorf("%s answers %s: %s", url, answer.Status, text)
+		return nil, &refusal{url, string(text), answer.StatusCode}
 	}
 	return answer, nil
 }

@@ -3,17 +3,21 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
 // eventsCmd prints a conversation, one readable line an event.
 type eventsCmd struct {
 	ID     string `arg:"" help:"The conversation."`
-	Follow bool   `help:"Go on with each new event." short:"f"`
+	Follow bool   `help:"Go on with each new event, over restarts of the server, until the conversation is deleted." short:"f"`
 	Start  int64  `help:"Id of the first event." placeholder:"N"`
 	URL    string `default:"http://localhost:3000" help:"Base URL of the server."`
 }
@@ -37,26 +41,7 @@ type shownEvent struct {
 func (c *eventsCmd) Run(e *env) error {
 	conversation := "/conversations/" + url.PathEscape(c.ID)
 	if c.Follow {
-		answer, err := e.get(c.URL, fmt.Sprintf("/_local%s/stream?start_id=%d", conversation, c.Start), "")
-		if err != nil {
-			return err
-		}
-		defer answer.Body.Close()
-		lines := bufio.NewReader(answer.Body)
-		for {
-			line, err := lines.ReadString('\n')
-			if text, ok := strings.CutPrefix(line, "data: "); ok {
-				if err := show(e.stdout, []byte(text)); err != nil {
-					return err
-				}
-			}
-			if err == io.EOF || e.Err() != nil {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-		}
+		return c.follow(e, conversation)
 	}
 	for start := c.Start; ; {
 		answer, err := e.get(c.URL, fmt.Sprintf("/api%s/events?limit=100&start_id=%d", conversation, start), "")
@@ -84,6 +69,73 @@ func (c *eventsCmd) Run(e *env) error {
 		}
 		if !page.HasMore || len(page.Events) == 0 {
 			return nil
+		}
+	}
+}
+
+// follow prints what is stored and then each new event, until the conversation
+// is gone or the command is ended. A server that goes away is waited for.
+func (c *eventsCmd) follow(e *env, conversation string) error {
+	next := c.Start
+	stream := func() (*http.Response, error) {
+		return e.get(c.URL, fmt.Sprintf("/_local%s/stream?start_id=%d", conversation, next), "")
+	}
+	answer, err := stream()
+	if err != nil {
+		return err
+	}
+	for {
+		if err := showStream(e.stdout, answer.Body, &next); err != nil {
+			return err
+		}
+		for told := false; ; told = true {
+			select {
+			case <-e.Done():
+				return nil
+			case <-time.After(retryAfter):
+			}
+			answer, err = stream()
+			if err == nil {
+				fmt.Fprintf(e.stderr, "openhands-local: connected again, from event %d\n", next)
+				break
+			}
+			var refused *refusal
+			switch {
+			case !errors.As(err, &refused) || refused.status >= http.StatusInternalServerError:
+			case refused.status == http.StatusNotFound:
+				return nil
+			default:
+				return err
+			}
+			if !told && e.Err() == nil {
+				fmt.Fprintf(e.stderr, "openhands-local: waiting for the server: %v\n", err)
+			}
+		}
+	}
+}
+
+// retryAfter is the time before each look for a server that went away.
+const retryAfter = 200 * time.Millisecond
+
+// showStream prints the events of a stream until it breaks off, and counts the
+// next one.
+func showStream(w io.Writer, stream io.ReadCloser, next *int64) error {
+	defer stream.Close()
+	lines, id := bufio.NewReader(stream), int64(0)
+	for {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			return nil // an event that is cut is asked for again
+		}
+		if text, ok := strings.CutPrefix(line, "id: "); ok {
+			if id, err = strconv.ParseInt(strings.TrimSpace(text), 10, 64); err != nil {
+				return fmt.Errorf("stream: %w", err)
+			}
+		} else if text, ok := strings.CutPrefix(line, "data: "); ok {
+			if err := show(w, []byte(text)); err != nil {
+				return err
+			}
+			*next = id + 1
 		}
 	}
 }

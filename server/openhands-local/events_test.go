@@ -58,6 +58,66 @@ func TestEventsFollow(t *testing.T) {
 	}
 }
 
+// TestEventsFollowOverRestart: the command waits for a server that went away,
+// says so, and goes on after the last event; what it may no longer read ends it.
+func TestEventsFollowOverRestart(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	first := servertest.NewServer(t, server.Config{Data: data})
+	say := func(text string) {
+		t.Helper()
+		resp, err := http.Post(first.URL+"/api/conversations/c/events", "", strings.NewReader(`{"action":"message","args":{"content":"`+text+`"}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	say("one")
+	out, in := io.Pipe()
+	errs, errsIn := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		err := run(t.Context(), []string{"events", "--follow", "--url", first.URL, "c"},
+			func(string) (string, bool) { return "", false }, in, errsIn)
+		in.CloseWithError(io.EOF)
+		errsIn.CloseWithError(io.EOF)
+		done <- err
+	}()
+	lines, told := bufio.NewScanner(out), bufio.NewScanner(errs)
+	next := func(s *bufio.Scanner, want string) {
+		t.Helper()
+		if !s.Scan() || !strings.Contains(s.Text(), want) {
+			t.Fatalf("line %q, want %q in it", s.Text(), want)
+		}
+	}
+	again := func(c server.Config) {
+		t.Helper()
+		c.Addr, c.Data = strings.TrimPrefix(first.URL, "http://"), data
+		s := servertest.NewServer(t, c)
+		if s.URL != first.URL {
+			t.Fatalf("the server is at %s, want %s", s.URL, first.URL)
+		}
+		first = s
+	}
+	next(lines, "one")
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	next(told, "waiting for the server: ")
+	again(server.Config{})
+	next(told, "connected again, from event 1")
+	say("two")
+	next(lines, "two")
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	next(told, "waiting for the server: ")
+	again(server.Config{Key: "k"})
+	if err := <-done; err == nil || !strings.Contains(err.Error(), "401 Unauthorized") {
+		t.Errorf("the command ends with %v, want 401", err)
+	}
+}
+
 // TestStreamFromBeforeTheFirst: an id before the first is the first, however
 // it is said.
 func TestStreamFromBeforeTheFirst(t *testing.T) {
