@@ -283,9 +283,10 @@ func TestRunningWithNothingToDo(t *testing.T) {
 func TestScripts(t *testing.T) {
 	session := []string{
 		"user:message:fix it", running,
-		"agent:run:ls", "agent:run:README.md\nmain.go\n",
+		"agent:run:ls", "agent:run:README.md\nmain.go\nmain_test.go\n",
 		"agent:edit:str_replace", "agent:edit:The file /workspace/main.go has been edited.",
-		"agent:message:Done as you said: fix. Anything else?", awaiting,
+		"agent:run:go test ./...", "agent:run:ok  \texample.com/hello\t0.002s\n",
+		"agent:message:Done as you said (fix): main.go greets with hello, and the tests pass. Anything else?", awaiting,
 	}
 	tests := []struct {
 		name, file, message string
