@@ -4,7 +4,7 @@ GO      ?= go
 PROGRAM := ./server/openhands-local
 FUZZTIME ?= 20s
 
-.PHONY: build run test generate bump check fuzz cover bench faults interop dist
+.PHONY: build run test generate bump check fuzz cover bench faults interop dist webui
 
 build: ## the program, into .bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o .bin/openhands-local $(PROGRAM)
@@ -56,3 +56,6 @@ interop: ## real clients and other people's test suites
 
 dist: ## archives for all platforms and their checksums, into .dist/
 	$(GO) run $(PROGRAM)/dist
+
+webui: ## the web UI of FRONTEND=DIR in a real browser, and the picture of it
+	bash .ci/webui/run .images/webui.png

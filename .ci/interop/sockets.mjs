@@ -3,12 +3,13 @@
 // The package is looked for in the folder INTEROP_NODE, since nothing is
 // installed into the checkout.
 
-import { spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, openSync, readFileSync } from 'node:fs'
+import { mkdtempSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
+
+import { check as checkThat, start as startProgram, until } from './program.mjs'
 
 const { io } = createRequire(process.env.INTEROP_NODE + '/')('socket.io-client')
 
@@ -17,38 +18,8 @@ const many = 2000
 const transportsByName = { websocket: ['websocket'], polling: ['polling'], default: ['polling', 'websocket'] }
 const program = process.argv[2]
 
-function check(name, holds, seen = '') {
-  console.log(holds ? 'ok' : 'FAIL', 'socket.io-client', name, holds ? '' : JSON.stringify(seen))
-}
-
-// until waits 20 seconds for what the client is to see; says whether it did.
-async function until(condition) {
-  for (const deadline = Date.now() + 20_000; !condition() && Date.now() < deadline;) await sleep(10)
-  return condition()
-}
-
-// start runs the program: on a free port, or on that of an earlier run.
-async function start({ data = 'memory', port = 0, flags = [] }) {
-  const folder = mkdtempSync(join(process.env.INTEROP_TEMP, 'node-'))
-  const ready = join(folder, 'ready.json')
-  const environment = Object.entries(process.env).filter(([name]) => !name.startsWith('OPENHANDS_LOCAL_'))
-  const child = spawn(program, ['--addr', `127.0.0.1:${port}`, '--data', data, '--ready-file', ready, ...flags], {
-    env: { ...Object.fromEntries(environment), SESSION_API_KEY: key },
-    stdio: ['ignore', 'ignore', openSync(join(folder, 'log'), 'w')],
-  })
-  const ended = new Promise(done => child.on('exit', done))
-  process.on('exit', () => child.kill('SIGKILL')) // does nothing to what has ended
-  await until(() => existsSync(ready) || child.exitCode !== null)
-  if (!existsSync(ready)) throw new Error(`the server does not start:\n${readFileSync(join(folder, 'log'))}`)
-  const { url } = JSON.parse(readFileSync(ready))
-  const stop = async () => {
-    child.kill('SIGTERM')
-    if (await Promise.race([ended.then(() => 'ended'), sleep(15_000, 'late', { ref: false })]) === 'late') {
-      throw new Error('the server still runs 15 s after SIGTERM')
-    }
-  }
-  return { url, port: Number(new URL(url).port), stop }
-}
+const check = (name, ...holds) => checkThat(`socket.io-client ${name}`, ...holds)
+const start = options => startProgram(program, { key, ...options })
 
 async function rest(server, method, path, body) {
   const answer = await fetch(server.url + path, {
