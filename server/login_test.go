@@ -21,14 +21,15 @@ import (
 
 const loginKey = "k&y = +"
 
-// A loggedIn is a browser that has opened the login link of a server.
-type loggedIn struct {
+// A browser keeps the cookies of a server.
+type browser struct {
 	*testing.T
 	*servertest.Server
 	http.Client
 }
 
-func logIn(t *testing.T, c server.Config) *loggedIn {
+// logIn opens the login link of a server.
+func logIn(t *testing.T, c server.Config) *browser {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "index.html"), []byte("<page>"), 0o600); err != nil {
@@ -39,7 +40,7 @@ func logIn(t *testing.T, c server.Config) *loggedIn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &loggedIn{t, servertest.NewServer(t, c), http.Client{Jar: jar}}
+	b := &browser{t, servertest.NewServer(t, c), http.Client{Jar: jar}}
 	t.Cleanup(b.CloseIdleConnections)
 	resp, err := b.Get(b.URL + "/_local/login?key=k%26y+%3D+%2B")
 	if err != nil {
@@ -53,7 +54,7 @@ func logIn(t *testing.T, c server.Config) *loggedIn {
 }
 
 // ask returns the status of an answer.
-func (b *loggedIn) ask(method, path, body string, header http.Header) int {
+func (b *browser) ask(method, path, body string, header http.Header) int {
 	b.Helper()
 	r, err := http.NewRequestWithContext(b.Context(), method, b.URL+path, strings.NewReader(body))
 	if err != nil {
@@ -70,7 +71,7 @@ func (b *loggedIn) ask(method, path, body string, header http.Header) int {
 
 // connect returns the last packet that a socket is sent when it joins the
 // conversation c, as the web UI asks for it.
-func (b *loggedIn) connect(header http.Header) string {
+func (b *browser) connect(header http.Header) string {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), 10*time.Second)
 	defer cancel()
@@ -147,6 +148,22 @@ func TestLogin(t *testing.T) {
 		}
 		if got := b.connect(tt.header); got != packet {
 			t.Errorf("%s: socket gets %s, want %s", tt.from, got, packet)
+		}
+	}
+}
+
+// TestDevelopmentServer: the web UI's own server is at another port, and hands
+// requests on with our Host and its Origin.
+func TestDevelopmentServer(t *testing.T) {
+	b := &browser{T: t, Server: servertest.NewServer(t, server.Config{})}
+	t.Cleanup(b.CloseIdleConnections)
+	for _, origin := range []string{"http://localhost:3001", "http://127.0.0.1:3001"} {
+		header := http.Header{"Origin": {origin}}
+		if status := b.ask(http.MethodPost, "/api/conversations/c/events", `{"action":"message","args":{"content":"hi"}}`, header); status != http.StatusOK {
+			t.Errorf("Origin %s: Add Event = %d, want 200", origin, status)
+		}
+		if got := b.connect(header); got != "40" {
+			t.Errorf("Origin %s: socket gets %s, want 40", origin, got)
 		}
 	}
 }
