@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,10 +10,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/openhands-local/openhands-local/api/archive"
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/workspace"
+	"github.com/openhands-local/openhands-local/server/scratch"
 	"github.com/openhands-local/openhands-local/store"
 	"github.com/openhands-local/openhands-local/store/boltstore"
 	"github.com/openhands-local/openhands-local/store/memstore"
@@ -38,41 +39,57 @@ const (
 // or all share one.
 type workspaces struct {
 	shared string // --workspace; empty for one each
-	each   string // their parent
-	temp   bool   // each is to be removed at the end
+
+	mu   sync.Mutex
+	each string          // their parent; empty while a temporary one is not made
+	temp *scratch.Folder // each, when it is temporary
 }
 
 // newWorkspaces decides where files lie. With data in memory that is a
-// temporary folder, made when it is first asked for and removed at the end.
+// temporary folder, made when it is first asked for and removed at the end,
+// or after it.
 func newWorkspaces(shared, folder string) (*workspaces, error) {
-	w := &workspaces{shared: shared, each: filepath.Join(folder, workspacesFolder)}
-	if shared != "" {
+	switch {
+	case shared != "":
 		abs, err := filepath.Abs(shared)
-		if err != nil {
-			return nil, err
-		}
-		w.shared = abs
-		return w, nil
+		return &workspaces{shared: abs}, err
+	case folder == Memory:
+		return &workspaces{}, nil
 	}
-	if folder == Memory {
-		w.temp = true
-		w.each = filepath.Join(os.TempDir(), fmt.Sprintf("openhands-local-%d-%s", os.Getpid(), hexID(rand.Read)[:8]))
-	}
-	return w, nil
+	return &workspaces{each: filepath.Join(folder, workspacesFolder)}, nil
 }
 
 // open opens the workspace of a conversation, whose id is valid.
 func (w *workspaces) open(id string) (*workspace.Workspace, error) {
 	dir := w.shared
 	if dir == "" {
-		dir = filepath.Join(w.each, id)
+		parent, err := w.parent()
+		if err != nil {
+			return nil, err
+		}
+		dir = filepath.Join(parent, id)
 	}
 	return workspace.Open(dir, filepath.ToSlash(dir))
 }
 
+func (w *workspaces) parent() (string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.each == "" {
+		temp, err := scratch.New()
+		if err != nil {
+			return "", err
+		}
+		w.temp, w.each = temp, temp.Name
+	}
+	return w.each, nil
+}
+
 // remove removes the files of one conversation, unless all share them.
 func (w *workspaces) remove(id string) error {
-	if w.shared != "" || !conversation.ValidID(id) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.each == "" || !conversation.ValidID(id) {
 		return nil
 	}
 	root, err := os.OpenRoot(w.each)
@@ -89,17 +106,26 @@ func (w *workspaces) remove(id string) error {
 // removeAll removes the files of all conversations, unless they share one
 // folder.
 func (w *workspaces) removeAll() error {
-	if w.shared != "" {
-		return nil
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.temp == nil {
+		return os.RemoveAll(w.each) // nothing, if they share one
 	}
-	return os.RemoveAll(w.each)
+	err := w.temp.Remove()
+	w.temp, w.each = nil, ""
+	return err
 }
 
+// close removes what is temporary.
 func (w *workspaces) close() error {
-	if !w.temp {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	temp := w.temp
+	if temp == nil {
 		return nil
 	}
-	return w.removeAll()
+	w.temp = nil
+	return temp.Remove()
 }
 
 // openData opens the store of a data folder, which it makes when it is

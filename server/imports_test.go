@@ -45,12 +45,13 @@ var imports = map[string][]string{
 		"github.com/shirou/gopsutil/v4/disk", "github.com/shirou/gopsutil/v4/process", "github.com/swaggest/swgui/v5emb"},
 
 	"server/agent": {"api/conversation", "api/event", "api/pyjson", "store", "go.yaml.in/yaml/v3"},
-	"server": {"api", "api/archive", "api/contract", "api/conversation", "api/live", "api/live/engineio", "api/settings", "api/workspace", "gen", "server/agent", "server/ui", "store", "store/boltstore", "store/memstore", "github.com/google/uuid",
+	"server": {"api", "api/archive", "api/contract", "api/conversation", "api/live", "api/live/engineio", "api/settings", "api/workspace", "gen", "server/agent", "server/scratch", "server/ui", "store", "store/boltstore", "store/memstore", "github.com/google/uuid",
 		"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors", "github.com/prometheus/client_golang/prometheus/promhttp"},
+	"server/scratch":              nil,
 	"server/ui":                   nil,
 	"server/servertest":           {"gen", "server"},
 	"server/benchtable":           nil,
-	"server/openhands-local":      {"api", "api/archive", "api/conform", "api/contract", "api/contract/document", "gen", "server", "store", "store/boltstore", "github.com/alecthomas/kong"},
+	"server/openhands-local":      {"api", "api/archive", "api/conform", "api/contract", "api/contract/document", "gen", "server", "server/scratch", "store", "store/boltstore", "github.com/alecthomas/kong"},
 	"server/openhands-local/dist": nil,
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/openhands-local/openhands-local/api"
 	"github.com/openhands-local/openhands-local/server"
+	"github.com/openhands-local/openhands-local/server/scratch"
 )
 
 // Exit statuses of exec that are not the command's, as of env and timeout.
@@ -57,12 +58,16 @@ func (x *execCmd) Run(e *env) error {
 
 	data := x.Data
 	if data == "" {
-		folder, err := newScratch()
+		folder, err := scratch.New()
 		if err != nil {
 			return &failure{statusNoServer, fmt.Errorf("exec: no temporary folder: %w (TMPDIR chooses another place, --data a folder that stays)", err)}
 		}
-		defer folder.remove(e.stderr)
-		data = folder.name
+		defer func() {
+			if err := folder.Remove(); err != nil {
+				fmt.Fprintln(e.stderr, "openhands-local: exec:", err)
+			}
+		}()
+		data = folder.Name
 	}
 	records := &quiet{Handler: x.records(e.stderr), all: x.LogRequests, lenient: new(atomic.Int64)}
 	c := x.config(e)

@@ -308,37 +308,6 @@ func TestExecServerEnds(t *testing.T) {
 	}
 }
 
-// TestScratch makes folders while others are swept: each is there, also after
-// the next sweep, until it is removed.
-func TestScratch(t *testing.T) {
-	temp := t.TempDir()
-	t.Setenv("TMPDIR", temp)
-	if err := os.Mkdir(filepath.Join(temp, scratchPrefix+"1-left"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			for range 100 {
-				s, err := newScratch()
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				sweep(temp)
-				if _, err := os.Stat(s.name); err != nil {
-					t.Error(err)
-				}
-				s.remove(io.Discard)
-			}
-		})
-	}
-	wg.Wait()
-	if left := folders(t, temp); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
-}
-
 // TestQuiet passes warnings on, and counts lenient answers through loggers
 // made of it too.
 func TestQuiet(t *testing.T) {
