@@ -1140,6 +1140,9 @@ type BodyTooLarge = ErrorMessage
 // ConversationNotFound Most refusals. The reason is a text; that of a 422 is a list, see HTTPValidationError.
 type ConversationNotFound = ErrorDetail
 
+// Damaged A refusal that only openhands-local makes. Both fields have the same text.
+type Damaged = ErrorMessage
+
 // DiskFull A refusal that only openhands-local makes. Both fields have the same text.
 type DiskFull = ErrorMessage
 
