@@ -61,6 +61,9 @@ type Config struct {
 	// drawn from it, times begin at 2025-01-01T00:00:00 and step 1 ms. On an
 	// existing folder both go on where they stopped.
 	Seed *int64
+	// Now, when set, tells the times of events and conversations, also those
+	// that Seed would make; a [Clock] has one. Any zone will do.
+	Now func() time.Time
 	// LogSlow is how long the answer to a request may take until a warning
 	// says how long it took; 0 never warns. Sockets and streams are never slow.
 	LogSlow time.Duration

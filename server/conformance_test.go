@@ -3,14 +3,11 @@ package server_test
 import (
 	"context"
 	"errors"
-	"maps"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -29,14 +26,13 @@ type recordedServer struct {
 	data string
 }
 
-func newRecordedServer(t *testing.T, env map[string]string, wrap func(http.Handler) http.Handler) conform.Server {
+func newRecordedServer(t *testing.T, env map[string]string) conform.Server {
 	data := t.TempDir()
 	s := recordedServer{servertest.NewServer(t, server.Config{
 		Data: data, Strict: true, Settings: "none", Agent: "none",
 		Key:               env["SESSION_API_KEY"],
 		SetConversationID: env["ALLOW_SET_CONVERSATION_ID"] == "1",
 		RateLimit:         env["RATELIMIT"] == "on",
-		Wrap:              wrap,
 	}), data}
 	if _, err := exec.LookPath("bash"); err != nil {
 		return s
@@ -66,14 +62,14 @@ func (s withShell) Shell(ctx context.Context, conversation, command string) erro
 // TestConformance runs every recorded case that the contract speaks of; the
 // others are skipped by name. What differs must be declared in
 // api/conform/differences.yaml, and what is declared must differ. Every answer
-// on the way is held to the contract, and no connection is opened anywhere.
+// on the way is held to the contract (servertest), and no connection is opened
+// anywhere.
 func TestConformance(t *testing.T) {
 	forbidNetwork(t)
 	applicable := applicableCases(t)
-	answers := newAnswerCheck(t)
 	report, err := conform.Run(t.Context(), conform.Target{
 		Start: func(_ context.Context, env map[string]string) (conform.Server, error) {
-			return newRecordedServer(t, env, answers.wrap), nil
+			return newRecordedServer(t, env), nil
 		},
 	}, conform.Options{Only: applicable, Differences: conform.Declared()})
 	if err != nil {
@@ -135,55 +131,3 @@ func forbidNetwork(t *testing.T) {
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-// answerCheck holds every answer of an operation to the contract: its status
-// is documented, its content type and body are as the schema says.
-type answerCheck struct {
-	t        *testing.T
-	contract *contract.Contract
-	routes   []checkedRoute
-}
-
-type checkedRoute struct {
-	method string
-	path   *regexp.Regexp
-	op     *contract.Operation
-}
-
-func newAnswerCheck(t *testing.T) *answerCheck {
-	c, err := contract.Load(gen.OpenAPI)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := &answerCheck{t: t, contract: c}
-	parameter := regexp.MustCompile(`\\\{[^}]*\\\}`)
-	for _, op := range gen.Operations {
-		pattern := parameter.ReplaceAllString(regexp.QuoteMeta(op.Path), "[^/]+")
-		a.routes = append(a.routes, checkedRoute{op.Method, regexp.MustCompile("^" + pattern + "$"), c.Operation(op.ID)})
-	}
-	return a
-}
-
-func (a *answerCheck) wrap(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var op *contract.Operation
-		for _, route := range a.routes {
-			if route.method == r.Method && !r.URL.IsAbs() && r.Header.Get("Upgrade") == "" && route.path.MatchString(r.URL.Path) {
-				op = route.op
-			}
-		}
-		if op == nil {
-			next.ServeHTTP(w, r)
-			return
-		}
-		method, path := r.Method, r.URL.String()
-		seen := httptest.NewRecorder()
-		next.ServeHTTP(seen, r)
-		if err := op.ValidateResponse(seen.Code, seen.Header(), seen.Body.Bytes()); err != nil {
-			a.t.Errorf("%s %s answers %d: %v\n%.300s", method, path, seen.Code, err, seen.Body)
-		}
-		maps.Copy(w.Header(), seen.Header())
-		w.WriteHeader(seen.Code)
-		_, _ = w.Write(seen.Body.Bytes())
-	})
-}

@@ -49,7 +49,7 @@ var imports = map[string][]string{
 		"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors", "github.com/prometheus/client_golang/prometheus/promhttp"},
 	"server/scratch":              nil,
 	"server/ui":                   nil,
-	"server/servertest":           {"gen", "server"},
+	"server/servertest":           {"api/contract", "gen", "server"},
 	"server/benchtable":           nil,
 	"server/openhands-local":      {"api", "api/archive", "api/conform", "api/contract", "api/contract/document", "gen", "server", "server/scratch", "store", "store/boltstore", "github.com/alecthomas/kong"},
 	"server/openhands-local/dist": nil,

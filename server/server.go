@@ -148,17 +148,17 @@ func loadOnce(log *slog.Logger) func() *contract.Contract {
 // conversations are the rules on the opened store; answers as in
 // [conversation.Config].
 func (s *Server) conversations(ctx context.Context, answers bool) (*conversation.Service, error) {
-	latest := seedStart.Add(-seedStep)
-	if s.c.Seed != nil {
+	first := SeedStart
+	if s.c.Seed != nil && s.c.Now == nil {
 		stored, err := conversation.Latest(ctx, s.store)
 		if err != nil {
 			return nil, err
 		}
-		if stored.After(latest) {
-			latest = stored
+		if !stored.Before(first) {
+			first = stored.Add(clockStep)
 		}
 	}
-	now, newID := sources(s.c.Seed, latest)
+	now, newID := s.c.sources(first)
 	return conversation.New(conversation.Config{
 		Store: s.store, Now: now, NewID: newID, Strict: s.c.Strict, Answers: answers, MaxRunning: s.c.maxRunning(),
 	}), nil

@@ -9,11 +9,9 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
-	"sync/atomic"
 	"syscall"
 	"time"
 
-	"github.com/openhands-local/openhands-local/api"
 	"github.com/openhands-local/openhands-local/server"
 	"github.com/openhands-local/openhands-local/server/scratch"
 )
@@ -69,7 +67,7 @@ func (x *execCmd) Run(e *env) error {
 		}()
 		data = folder.Name
 	}
-	records := &quiet{Handler: x.records(e.stderr), all: x.LogRequests, lenient: new(atomic.Int64)}
+	records := server.NewLenientCount(x.records(e.stderr), !x.LogRequests)
 	c := x.config(e)
 	c.Addr, c.Data, c.Log = "localhost:0", data, slog.New(records)
 	srv, err := server.New(e, c)
@@ -78,9 +76,8 @@ func (x *execCmd) Run(e *env) error {
 	}
 	child.Env = append(child.Environ(), "OPENHANDS_LOCAL_URL="+srv.Info().URL)
 	err = during(e, srv, child)
-	if n := records.lenient.Load(); n > 0 {
-		fmt.Fprintf(e.stderr, "openhands-local: %s more lenient than %s's: --strict refuses, --log-requests tells which\n",
-			plural(n, "answer was", "answers were"), api.Recorded)
+	if records.Answers() > 0 {
+		fmt.Fprintf(e.stderr, "openhands-local: %v: --strict refuses, --log-requests tells which\n", records)
 	}
 	return err
 }
@@ -195,40 +192,6 @@ func outcome(err error) error {
 		return &failure{status: statusSignalled + int(s.Signal())}
 	}
 	return &failure{status: end.ExitCode()}
-}
-
-// quiet passes warnings and errors on, or all, and counts the answers that
-// are more lenient than upstream's, which are no warnings here.
-type quiet struct {
-	slog.Handler
-	all     bool
-	lenient *atomic.Int64
-}
-
-// lenientRecord is the message of the record that package api writes of such
-// an answer.
-const lenientRecord = "more lenient than OpenHands"
-
-func (q *quiet) Enabled(ctx context.Context, level slog.Level) bool {
-	return (q.all || level >= slog.LevelWarn) && q.Handler.Enabled(ctx, level)
-}
-
-func (q *quiet) Handle(ctx context.Context, r slog.Record) error {
-	if r.Message == lenientRecord {
-		q.lenient.Add(1)
-		if !q.all {
-			return nil
-		}
-	}
-	return q.Handler.Handle(ctx, r)
-}
-
-func (q *quiet) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &quiet{q.Handler.WithAttrs(attrs), q.all, q.lenient}
-}
-
-func (q *quiet) WithGroup(name string) slog.Handler {
-	return &quiet{q.Handler.WithGroup(name), q.all, q.lenient}
 }
 
 func plural(n int64, one, many string) string {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,7 +16,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -305,23 +303,5 @@ func TestExecServerEnds(t *testing.T) {
 	err = during(e, srv, exec.Command("sleep", "60"))
 	if f := new(failure); !errors.As(err, &f) || f.status != statusNoServer {
 		t.Errorf("during = %v, want status %d", err, statusNoServer)
-	}
-}
-
-// TestQuiet passes warnings on, and counts lenient answers through loggers
-// made of it too.
-func TestQuiet(t *testing.T) {
-	t.Parallel()
-	var out bytes.Buffer
-	q := &quiet{Handler: slog.NewTextHandler(&out, nil), lenient: new(atomic.Int64)}
-	log := slog.New(q).With("a", 1).WithGroup("g")
-	log.Info("calm")
-	log.Warn(lenientRecord)
-	log.Warn("refused")
-	if got := q.lenient.Load(); got != 1 {
-		t.Errorf("lenient = %d, want 1", got)
-	}
-	if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "msg=refused a=1") {
-		t.Errorf("written = %q, want the one record that is refused", got)
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/openhands-local/openhands-local/api/contract"
 	"github.com/openhands-local/openhands-local/api/contract/recorded"
 	"github.com/openhands-local/openhands-local/gen"
+	"github.com/openhands-local/openhands-local/server/servertest"
 )
 
 func TestMain(m *testing.M) {
@@ -34,7 +35,7 @@ func TestMain(m *testing.M) {
 //	start [flag …]            a server on a free port; $URL, $PID; what it writes is in server.log
 //	signal KILL|TERM|INT      to that server; waits for its end
 //	http METHOD PATH [-H 'Name: value' …] [BODY]
-//	                          prints the status, the headers that are ours, and the body
+//	                          prints the status, the headers that are ours, and the body; the contract must have the answer
 //	status N COMMAND …        runs it and wants this exit status
 //	damage FILE OLD [NEW]     replaces a text in a file of a store; without NEW its pages become none
 //	poll PATTERN METHOD PATH …
@@ -210,6 +211,7 @@ func requestTo(ts *testscript.TestScript, out io.Writer, neg bool, args []string
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	ts.Check(err)
+	ts.Check(servertest.CheckAnswer(q.Method, q.URL.Path, resp.StatusCode, resp.Header, body))
 	fmt.Fprintln(out, resp.StatusCode)
 	for _, name := range slices.Sorted(maps.Keys(resp.Header)) {
 		if strings.HasPrefix(name, "X-") && name != "X-Request-Id" || strings.HasPrefix(name, "Access-Control-") || slices.Contains(shown, name) {

@@ -1,39 +1,59 @@
 package servertest_test
 
 import (
-	"io"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/openhands-local/openhands-local/server"
 	"github.com/openhands-local/openhands-local/server/servertest"
 )
 
-// A test of a client gets a server of its own.
+// A test of a client: the server is its own, so it may run beside others; ids
+// and times repeat; the clock is set by hand.
 func TestNewServer(t *testing.T) {
 	t.Parallel()
-	servertest.Needs(t, "POST /api/conversations/{conversation_id}/events", "GET /api/conversations/{conversation_id}/events")
-	s := servertest.NewServer(t, server.Config{Data: t.TempDir()})
-	resp, err := http.Post(s.URL+"/api/conversations/c/events", "application/json", strings.NewReader(`{"action":"message","args":{"content":"Hi"}}`))
-	if err != nil {
-		t.Fatal(err)
+	servertest.Needs(t, "POST /api/conversations", "POST /api/conversations/{conversation_id}/events", "GET /api/conversations/{conversation_id}/events")
+	s := servertest.NewServer(t, server.Config{Strict: true, Agent: "none"})
+	post := func(path, body string) (answer map[string]any) {
+		t.Helper()
+		resp, err := http.Post(s.URL+path, "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Fatalf("POST %s answers %s", path, resp.Status)
+		}
+		if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+			t.Fatal(err)
+		}
+		return answer
 	}
-	resp.Body.Close()
-	if got := resp.Header.Get("X-Event-Id"); got != "0" {
-		t.Errorf("X-Event-Id = %q, want 0", got)
-	}
-	if err := s.Restart(); err != nil {
-		t.Fatal(err)
-	}
-	resp, err = http.Get(s.URL + "/api/conversations/c/events")
+
+	id := post("/api/conversations", `{}`)["conversation_id"].(string)
+	s.Clock.Set(time.Date(2026, 2, 28, 23, 59, 0, 0, time.Local))
+	post("/api/conversations/"+id+"/events", `{"action":"message","args":{"content":"Good night"}}`)
+	s.Clock.Advance(time.Hour)
+	post("/api/conversations/"+id+"/events", `{"action":"message","args":{"content":"Good morning"}}`)
+
+	resp, err := http.Get(s.URL + "/api/conversations/" + id + "/events?reverse=true&limit=2")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	const want = `{"events":[{"id":0,"timestamp":"2025-01-01T00:00:00`
-	if err != nil || !strings.HasPrefix(string(body), want) {
-		t.Errorf("events = %s (%v), want %s…", body, err, want)
+	var page struct {
+		Events []struct{ Timestamp, Message string }
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&page); err != nil || len(page.Events) != 2 {
+		t.Fatalf("events = %+v (%v), want two", page.Events, err)
+	}
+	if e := page.Events[0]; e.Timestamp != "2026-03-01T00:59:00.001000" || e.Message != "Good morning" {
+		t.Errorf("last event = %+v, want Good morning of 2026-03-01T00:59:00.001000", e)
+	}
+	if e := page.Events[1]; e.Timestamp != "2026-02-28T23:59:00" || e.Message != "Good night" {
+		t.Errorf("event before it = %+v, want Good night of 2026-02-28T23:59:00", e)
 	}
 }

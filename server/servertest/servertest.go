@@ -5,6 +5,8 @@ package servertest
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"net/http"
 	"testing"
 
 	"github.com/openhands-local/openhands-local/server"
@@ -14,6 +16,12 @@ import (
 type Server struct {
 	// URL is the base of all paths, without a slash at the end.
 	URL string
+	// Clock tells the times of events and conversations: they begin at
+	// server.SeedStart and step a millisecond each, until the test sets the
+	// clock or advances it. It is nil if the Config has a Now.
+	Clock *server.Clock
+	// Lenient counts the answers that OpenHands 0.53.0 would have refused.
+	Lenient *server.LenientCount
 
 	t      testing.TB
 	config server.Config
@@ -23,10 +31,16 @@ type Server struct {
 
 // NewServer starts a server. The zero Config gives a free port, a store in
 // memory, and generated ids and times that repeat; whatever is set is kept.
-// Any number may run side by side. The test fails if the server does not end
-// cleanly.
+// Any number may run side by side.
+//
+// The test fails for an answer that the contract does not have (CheckAnswer;
+// a benchmark's answers are not looked at), and if the server does not end
+// cleanly. If it ends having been more lenient than OpenHands, the test's log
+// tells how often; Config.Strict refuses instead, and Config.Log has a record
+// of each.
 func NewServer(t testing.TB, c server.Config) *Server {
 	t.Helper()
+	s := &Server{t: t}
 	if c.Addr == "" {
 		c.Addr = "127.0.0.1:0"
 	}
@@ -36,13 +50,35 @@ func NewServer(t testing.TB, c server.Config) *Server {
 	if c.Seed == nil {
 		c.Seed = new(int64)
 	}
-	s := &Server{t: t, config: c}
+	if c.Now == nil {
+		s.Clock = server.NewClock(server.SeedStart)
+		c.Now = s.Clock.Now
+	}
+	records := slog.DiscardHandler
+	if c.Log != nil {
+		records = c.Log.Handler()
+	}
+	s.Lenient = server.NewLenientCount(records, false)
+	c.Log = slog.New(s.Lenient)
+	if _, benchmark := t.(*testing.B); !benchmark {
+		wrap := c.Wrap
+		c.Wrap = func(h http.Handler) http.Handler {
+			if wrap != nil {
+				h = wrap(h)
+			}
+			return checked(t, h)
+		}
+	}
+	s.config = c
 	if err := s.start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
+		}
+		if s.Lenient.Answers() > 0 {
+			t.Logf("%v: server.Config.Strict refuses, its Log tells which", s.Lenient)
 		}
 	})
 	return s
@@ -61,7 +97,7 @@ func (s *Server) start() error {
 }
 
 // Restart stops the server and starts it again on the same data, unless that
-// is in memory. URL changes if the port was not fixed.
+// is in memory. The clock goes on. URL changes if the port was not fixed.
 func (s *Server) Restart() error {
 	if err := s.Close(); err != nil {
 		return err
