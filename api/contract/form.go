@@ -47,6 +47,7 @@ func (b *Body) readParts(boundary string) error {
 	if !beginsWith(b.Raw, "--"+boundary) {
 		return errBody
 	}
+	replaceControls(b.Raw, boundary)
 	parts := multipart.NewReader(bytes.NewReader(b.Raw), boundary)
 	for {
 		part, err := parts.NextRawPart()
@@ -74,6 +75,19 @@ func (b *Body) readParts(boundary string) error {
 			field.text = decodeText(string(text))
 		}
 		b.form = append(b.form, field)
+	}
+}
+
+// replaceControls makes a ? of each control character in a part's header, in
+// place. Upstream takes them in a name, mime/multipart refuses the whole body.
+func replaceControls(body []byte, boundary string) {
+	for part := range bytes.SplitSeq(body, []byte("\r\n--"+boundary)) {
+		header, _, _ := bytes.Cut(part, []byte("\r\n\r\n"))
+		for i, c := range header {
+			if c < ' ' && c != '\t' && c != '\r' && c != '\n' || c == 0x7f {
+				header[i] = '?'
+			}
+		}
 	}
 }
 

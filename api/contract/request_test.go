@@ -100,6 +100,7 @@ func TestClearRefusals(t *testing.T) {
 		{saveSettings, "", `{"mcp_config":{"sse_servers":["http://[a"]}}`, 422, `{"detail":[{"type":"value_error","loc":["body","mcp_config","sse_servers",0,"url"],"msg":"Value error, Invalid IPv6 URL","input":"http://[a","ctx":{"error":{}}}]}`},
 		{upload, "multipart/form-data; boundary=BB", "--BB\r\nContent-Disposition: form-data; name=files\r\n\r\n\xe9\r\n--BB--", 422, `{"detail":[{"type":"value_error","loc":["body","files",0],"msg":"Value error, Expected UploadFile, received: <class 'str'>","input":"é","ctx":{"error":{}}}]}`},
 		{upload, "multipart/form-data; boundary=BB", "--BB\r\nContent-Disposition: form-data\r\n\r\nx\r\n--BB--", 400, `{"detail":"The Content-Disposition header field \"name\" must be provided."}`},
+		{upload, "multipart/form-data; boundary=BB", "--BB\r\nContent-Disposition: form-data; name=\"a\x01\"\r\n\r\nx\r\n--BB--", 422, `{"detail":[{"type":"missing","loc":["body","files"],"msg":"Field required","input":null}]}`},
 		{upload, "multipart/form-data; boundary=BB", "--BB\r\n\x00\r\n\r\nx\r\n--BB--", 400, `{"detail":"There was an error parsing the body"}`},
 	} {
 		op := load(t, served).Operation(test.operation)
