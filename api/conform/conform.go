@@ -6,8 +6,7 @@
 // compares the answers (compare.go, value.go). What an agent or a runtime wrote is told from what the client posted by the
 // rules in agent.go. What may be sent to a server that holds somebody's work is decided by the rules in groups.go.
 // Differences on purpose are declared in differences.yaml (differences.go); an answer that calls itself more lenient, in
-// the header X-Local-Lenient, declares its own. A Report is written as text, JSON or JUnit XML
-// (report.go).
+// the header X-Local-Lenient, declares its own. A Report is written as text, JSON or JUnit XML (report.go).
 //
 // # A server that the run did not start
 //
@@ -15,7 +14,8 @@
 // the answers to its own create requests; where a recorded request names a conversation that does not exist, Run asks
 // first whether it does exist here, and leaves the case out if so. It deletes what it made, also when its context ends.
 // Cases of the groups Settings, Harm and Agent are left out unless allowed, those of Env and Restart always. Lists of all
-// conversations or secrets are compared in the run's own entries, settings in what the case has set. It starts fewer than 10 requests a second.
+// conversations or secrets are compared in the run's own entries, settings in what the case has set. It starts fewer than
+// 10 requests a second.
 package conform
 
 import (
