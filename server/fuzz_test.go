@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/openhands-local/openhands-local/server"
+	"github.com/openhands-local/openhands-local/server/servertest"
 )
 
 // fuzzed is a server without a socket: requests go to its handler.
@@ -31,7 +32,8 @@ func fuzzed(f *testing.F) http.Handler {
 	return handler
 }
 
-// ask sends a request and returns the answer; a hang or a 5xx is a failure.
+// ask sends a request and returns the answer; a hang, a 5xx, or an answer that
+// the contract does not have is a failure.
 func ask(t *testing.T, h http.Handler, method, target string, body []byte) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), method, "http://localhost/", bytes.NewReader(body))
@@ -54,6 +56,9 @@ func ask(t *testing.T, h http.Handler, method, target string, body []byte) *http
 	}
 	if w.Code >= 500 {
 		t.Fatalf("%s %s with body %q answers %d: %s", method, target, body, w.Code, w.Body)
+	}
+	if err := servertest.CheckAnswer(method, u.Path, w.Code, w.Header(), w.Body.Bytes()); err != nil {
+		t.Fatalf("body %q: %v", body, err)
 	}
 	return w
 }
