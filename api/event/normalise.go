@@ -233,10 +233,9 @@ func (d *decoding) unknown(v pyjson.Value, s side, name string, table map[string
 }
 
 // shapes holds the members of an unknown kind to the types that every kind
-// has, so that whoever reads events can rely on them. Its id is not looked at:
-// whatever it is, the server gives another.
+// has, so that whoever reads events can rely on them.
 func (d *decoding) shapes(v pyjson.Value, s side) {
-	d.topLevel(v.Without("id"), s)
+	d.topLevel(v, s)
 	for _, name := range []string{"action", "observation"} {
 		if m, ok := v.Get(name); ok && m.Kind() != pyjson.String {
 			d.fail("string_type", m, "Input should be a valid string", name)

@@ -169,6 +169,7 @@ func TestLenientShapes(t *testing.T) {
 		`{"action":"frobnicate","source":false}`:    "source",
 		`{"action":"frobnicate","cause":"x"}`:       "cause",
 		`{"action":"frobnicate","timeout":{}}`:      "timeout",
+		`{"action":"frobnicate","id":9}`:            "id",
 	} {
 		if errs := refuse(t, body, noon); len(errs) != 1 || errs[0].Loc[1] != place {
 			t.Errorf("%s is refused with %+v, want one error at %s", body, errs, place)
@@ -178,7 +179,7 @@ func TestLenientShapes(t *testing.T) {
 
 func TestLenient(t *testing.T) {
 	for _, tt := range []struct{ body, want, kind string }{
-		{`{"id":9,"action":"task_tracking","timestamp":"x","source":"agent","message":"Plan","args":{"plan":[1.0]},"more":null}`,
+		{`{"id":-1,"action":"task_tracking","timestamp":"x","source":"agent","message":"Plan","args":{"plan":[1.0]},"more":null}`,
 			`{"timestamp":"2025-03-01T12:00:00","source":"user","action":"task_tracking","message":"Plan","args":{"plan":[1.0]},"more":null}`, "task_tracking"},
 		{`{"observation":"loop_detection","content":"x"}`,
 			`{"timestamp":"2025-03-01T12:00:00","source":"user","observation":"loop_detection","content":"x"}`, "loop_detection"},
