@@ -1137,6 +1137,9 @@ type BadBody = ErrorDetail
 // BodyTooLarge A refusal that only openhands-local makes. Both fields have the same text.
 type BodyTooLarge = ErrorMessage
 
+// BodyTooLate A refusal that only openhands-local makes. Both fields have the same text.
+type BodyTooLate = ErrorMessage
+
 // ConversationNotFound Most refusals. The reason is a text; that of a 422 is a list, see HTTPValidationError.
 type ConversationNotFound = ErrorDetail
 
@@ -1178,6 +1181,9 @@ type TooManyRequests = MessageAnswer
 
 // Unauthorized Most refusals. The reason is a text; that of a 422 is a list, see HTTPValidationError.
 type Unauthorized = ErrorDetail
+
+// Unavailable A refusal that only openhands-local makes. Both fields have the same text.
+type Unavailable = ErrorMessage
 
 // WorkspaceNotFound defines model for WorkspaceNotFound.
 type WorkspaceNotFound struct {
