@@ -38,6 +38,8 @@ func TestMain(m *testing.M) {
 		fmt.Printf("%v, less than a second %v", err, time.Since(began) < time.Second)
 	case "append":
 		appendForEver(path)
+	case "flip":
+		flipRounds(path)
 	case "compact":
 		if _, _, err := Compact(context.Background(), path, Watcher{}); err != nil {
 			panic(err)

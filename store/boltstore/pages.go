@@ -106,16 +106,20 @@ func (p *pages) bytes(id uint64) ([]byte, error) {
 
 var (
 	errPlace    = errors.New("an element lies outside of it")
+	errGap      = errors.New("its elements do not lie one behind the other")
 	errKeyOrder = errors.New("its keys are out of order")
 )
 
-// elements reads the elements of a branch or leaf, whose keys must ascend.
+// elements reads the elements of a branch or leaf, whose keys must ascend. They
+// lie one behind the other, so that a page that tells another number of them
+// than it has is found.
 func elements(b []byte) ([]element, error) {
 	count := uint64(native.Uint16(b[10:]))
 	if pageHeader+count*elementSize > uint64(len(b)) {
 		return nil, errPlace
 	}
 	list := make([]element, count)
+	next := pageHeader + count*elementSize
 	for i := range list {
 		at := uint64(pageHeader + i*elementSize)
 		head := b[at:]
@@ -130,9 +134,13 @@ func elements(b []byte) ([]element, error) {
 		}
 		start += at
 		end := start + keySize + valueSize // of 32 bits each: no overflow
-		if start < pageHeader+count*elementSize || end > uint64(len(b)) {
+		if end > uint64(len(b)) {
 			return nil, errPlace
 		}
+		if start != next {
+			return nil, errGap
+		}
+		next = end
 		e.key, e.value = b[start:start+keySize], b[start+keySize:end]
 		if i > 0 && bytes.Compare(list[i-1].key, e.key) >= 0 {
 			return nil, errKeyOrder

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -253,7 +254,7 @@ func tell(ctx context.Context, s *Store) string {
 	for _, c := range page {
 		fmt.Fprintf(&b, "%s %q\n", c.ID, c.Title)
 		for e, err := range store.Scan(ctx, s, c.ID, store.All) {
-			fmt.Fprintf(&b, "%d %.9s %d %v\n", e.ID, e.JSON, len(e.JSON), err)
+			fmt.Fprintf(&b, "%d %.9s %d %08x %v\n", e.ID, e.JSON, len(e.JSON), crc32.ChecksumIEEE(e.JSON), err)
 		}
 	}
 	r, err := s.Record(ctx, "r")
