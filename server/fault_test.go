@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 	bolt "go.etcd.io/bbolt"
@@ -25,6 +26,7 @@ import (
 	"github.com/openhands-local/openhands-local/server"
 	"github.com/openhands-local/openhands-local/server/servertest"
 	"github.com/openhands-local/openhands-local/store/boltstore"
+	"github.com/openhands-local/openhands-local/store/storetest"
 )
 
 // An answer is what a request got.
@@ -426,5 +428,81 @@ func TestFaultFirstStart(t *testing.T) {
 		if a := request(t, "POST", s.URL+"/api/conversations", "{}"); a.status != http.StatusOK {
 			t.Errorf("%s: POST /api/conversations: %d %s, want it made: the settings are there", left, a.status, a.body)
 		}
+	}
+}
+
+// TestFaultClockBack sets the clock back and forth, by seconds and by centuries:
+// ids go on, every event has the time of its moment, the list has each
+// conversation once, the newest first, and nothing is refused, also after a
+// start with an earlier clock.
+func TestFaultClockBack(t *testing.T) {
+	rounds := storetest.Rounds(t, 20, 300)
+	clock := server.NewClock(time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC))
+	var log records
+	s := servertest.NewServer(t, server.Config{Data: t.TempDir(), Now: clock.Now, Log: log.logger()})
+	times := []time.Time{
+		time.Date(2026, 6, 1, 11, 59, 59, 999_999_000, time.UTC),
+		time.Date(2026, 6, 1, 12, 0, 1, 0, time.UTC),
+		time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC),
+		time.Date(1969, 12, 31, 23, 59, 59, 0, time.UTC),
+		time.Date(1, 1, 2, 0, 0, 0, 0, time.UTC),
+		time.Date(9999, 12, 30, 0, 0, 0, 0, time.UTC),
+		time.Date(2026, 3, 29, 1, 0, 0, 0, time.UTC),
+		time.Date(2000, 2, 29, 0, 0, 0, 0, time.UTC),
+	}
+	for round := range rounds {
+		clock.Set(times[round%len(times)].Add(time.Duration(round/len(times)) * time.Second))
+		postAll(t, s.URL, "c", fmt.Sprint("round ", round))
+		if a := request(t, "POST", s.URL+"/api/conversations", fmt.Sprintf(`{"conversation_id":"made-%d","initial_user_msg":"hello"}`, round)); a.status != http.StatusOK {
+			t.Fatalf("POST: %d %s", a.status, a.body)
+		}
+		if a := request(t, "PATCH", s.URL+"/api/conversations/made-0", fmt.Sprintf(`{"title":"title %d"}`, round)); a.status != http.StatusOK {
+			t.Errorf("PATCH: %d %s", a.status, a.body)
+		}
+		if round == rounds/2 {
+			if err := s.Restart(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	events := readEvents(t, s.URL, "c")
+	for round, e := range events {
+		want := times[round%len(times)].Add(time.Duration(round/len(times)) * time.Second)
+		at, err := time.Parse("2006-01-02T15:04:05.999999", e.Timestamp)
+		if err != nil || at.Before(want) || at.After(want.Add(time.Second)) || e.Args.Content != fmt.Sprint("round ", round) {
+			t.Errorf("event %d is %q of %s, want round %d of %v", e.ID, e.Args.Content, e.Timestamp, round, want)
+		}
+	}
+	if len(events) != rounds {
+		t.Errorf("%d events, want %d", len(events), rounds)
+	}
+	seen, last := map[string]bool{}, ""
+	for page := ""; ; {
+		var list struct {
+			Results []struct {
+				ID      string `json:"conversation_id"`
+				Created string `json:"created_at"`
+			}
+			Next string `json:"next_page_id"`
+		}
+		a := request(t, "GET", s.URL+"/api/conversations?limit=7&page_id="+page, "")
+		if err := json.Unmarshal([]byte(a.body), &list); err != nil || a.status != http.StatusOK {
+			t.Fatalf("GET: %d %s", a.status, a.body)
+		}
+		for _, c := range list.Results {
+			if seen[c.ID] || last != "" && c.Created > last {
+				t.Errorf("the list has %s of %s after one of %s; seen before: %v", c.ID, c.Created, last, seen[c.ID])
+			}
+			seen[c.ID], last = true, c.Created
+		}
+		if page = list.Next; page == "" {
+			break
+		}
+	}
+	if len(seen) != rounds+1 {
+		t.Errorf("the list has %d conversations, want %d", len(seen), rounds+1)
+	}
+	if got := log.take("ERROR"); len(got) > 0 {
+		t.Errorf("ERROR records: %q", got)
 	}
 }
