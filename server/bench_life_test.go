@@ -9,14 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/coder/websocket"
 
 	"github.com/openhands-local/openhands-local/server"
 )
@@ -113,10 +110,13 @@ func BenchmarkStop(b *testing.B) {
 			b.Fatal(err)
 		}
 		for range 100 {
-			ws := join(b, url, "c")
+			f := follow(url, "c")
+			if err := f.join(b.Context()); err != nil {
+				b.Fatal(err)
+			}
 			go func() { // which answers the closing
 				for {
-					if _, _, err := ws.Read(context.Background()); err != nil {
+					if _, err := f.next(context.Background()); err != nil {
 						return
 					}
 				}
@@ -131,28 +131,6 @@ func BenchmarkStop(b *testing.B) {
 	}
 	b.ReportMetric(milliseconds(median(took)), "stop-ms")
 	b.ReportMetric(0, "ns/op")
-}
-
-// join opens a websocket to a conversation and waits until it is let in.
-func join(b *testing.B, url, conversation string) *websocket.Conn {
-	b.Helper()
-	ws, _, err := websocket.Dial(b.Context(), strings.Replace(url, "http", "ws", 1)+"/socket.io/?EIO=4&transport=websocket&conversation_id="+conversation, nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = ws.CloseNow() })
-	if err := ws.Write(b.Context(), websocket.MessageText, []byte("40")); err != nil {
-		b.Fatal(err)
-	}
-	for {
-		_, text, err := ws.Read(b.Context())
-		if err != nil {
-			b.Fatal(err)
-		}
-		if strings.HasPrefix(string(text), "40") {
-			return ws
-		}
-	}
 }
 
 // BenchmarkDelete deletes a conversation of 1,000,000 events while four
