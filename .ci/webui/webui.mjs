@@ -27,6 +27,7 @@ const ofTheBuild = /Minified React error #418;/
 // A Tab is a page of its own browser context, and what has happened there.
 class Tab {
   events = []
+  pending = new Set() // requests without an answer
 
   static async open(browser, server, name) {
     const tab = new Tab()
@@ -38,8 +39,15 @@ class Tab {
     const local = url => { if (/^(http|ws)/.test(url) && new URL(url).host !== host) tell(`request to another host: ${url}`) }
     page.on('console', m => { if (m.type() === 'error') tell(`console: ${m.text()}`) })
     page.on('pageerror', e => { if (!ofTheBuild.test(e.message)) tell(`exception: ${e.message}`) })
-    page.on('request', r => local(r.url()))
-    page.on('requestfailed', r => tell(`failed: ${r.method()} ${r.url()}: ${r.failure().errorText}`))
+    page.on('request', r => {
+      local(r.url())
+      tab.pending.add(r)
+    })
+    page.on('requestfinished', r => tab.pending.delete(r))
+    page.on('requestfailed', r => {
+      tab.pending.delete(r)
+      tell(`failed: ${r.method()} ${r.url()}: ${r.failure().errorText}`)
+    })
     page.on('response', r => { if (r.status() >= 400) tell(`${r.status()}: ${r.request().method()} ${r.url()}`) })
     page.on('websocket', w => {
       local(w.url())
@@ -56,18 +64,19 @@ class Tab {
   }
 
   // does checks one thing that a user does: want is what the page then shows,
-  // as see reads it, and events is what happens besides.
+  // as see reads it, once every request is answered; events is what happens
+  // besides.
   async does(what, action, see = () => true, want = true, events = []) {
     let seen
     try {
       await action()
-      await until(async () => isDeepStrictEqual(seen = await see(), want))
+      await until(async () => isDeepStrictEqual(seen = await see(), want) && this.events.length >= events.length && this.pending.size === 0)
     } catch (e) {
       seen = e.message
     }
     const happened = this.events.splice(0)
-    const holds = isDeepStrictEqual(seen, want) && isDeepStrictEqual(happened, events)
-    check(`${this.name}: ${what}`, holds, { seen, want, happened, events })
+    const holds = isDeepStrictEqual(seen, want) && isDeepStrictEqual(happened, events) && this.pending.size === 0
+    check(`${this.name}: ${what}`, holds, { seen, want, happened, events, pending: [...this.pending].map(r => r.url()) })
     if (holds) return
     const file = join(process.env.INTEROP_FAILED, 'webui-failed.png')
     await this.page.screenshot({ path: file })
