@@ -139,6 +139,9 @@ func (c Config) Check() error {
 	if c.maxRunning() < 0 {
 		wrong("max running %d: want a number of conversations, or 0 for any", *c.MaxRunning)
 	}
+	if _, err := os.Stat(c.Import); c.Import != "" && err != nil {
+		wrong("import: %w", err)
+	}
 	if _, err := c.settings(); err != nil {
 		problems = append(problems, err)
 	}

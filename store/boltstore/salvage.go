@@ -70,7 +70,10 @@ func salvage(ctx context.Context, path, to string, watch Watcher) (Report, error
 		}
 		return nil
 	})
-	if err = errors.Join(err, s.Close()); err != nil {
+	if err = errors.Join(err, s.Close()); err == nil {
+		err = cutTail(to)
+	}
+	if err != nil {
 		return Report{}, errors.Join(err, os.Remove(to))
 	}
 	return c.Report, nil
