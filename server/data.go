@@ -5,14 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
 
-	"github.com/openhands-local/openhands-local/api/archive"
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/workspace"
 	"github.com/openhands-local/openhands-local/server/scratch"
@@ -246,84 +244,4 @@ func DataFile(data string) (string, error) {
 	file := filepath.Join(data, eventsFile)
 	_, err = os.Stat(file)
 	return file, err
-}
-
-// Import imports into the data folder of c, which it makes as New does when it
-// is missing, and which no server may have open. do gets the store.
-func Import(ctx context.Context, c Config, do func(store.Store) error) error {
-	if _, err := c.settings(); err != nil {
-		return err
-	}
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
-	s := &Server{c: c}
-	var err error
-	if s.store, _, err = openData(ctx, c.Data, c.Key, c.Log, newMetrics(c.Version)); err != nil {
-		return err
-	}
-	isNew := isNew(ctx, s.store)
-	err = do(s.store)
-	if isNew && err == nil {
-		err = s.firstSettings(ctx)
-	}
-	return errors.Join(err, s.store.Close())
-}
-
-// importFrom begins with what Config.Import names.
-func (s *Server) importFrom(ctx context.Context, path string) error {
-	sum, err := archive.Import(ctx, s.store, path, archive.ImportOptions{
-		Existing: archive.Skip,
-		LeftOut: func(what string, why error) {
-			s.c.Log.Warn("not imported", "what", what, "why", why)
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("import: %w", err)
-	}
-	s.c.Log.Info("imported", "path", path, "conversations", sum.Conversations, "events", sum.Events, "existing", sum.Existing, "left_out", sum.LeftOut)
-	return nil
-}
-
-// backup copies the store's file for a client. The copy is made at the disk's
-// pace and sent at the client's: no transaction waits for somebody's
-// connection, and writers go on. It has no name where that can be, so that
-// nothing is left of it when the process dies.
-func (s *Server) backup(ctx context.Context) (io.ReadCloser, int64, error) {
-	all, _ := s.store.(counted)
-	kept, ok := all.Store.(*boltstore.Store)
-	if !ok {
-		return nil, 0, errors.New("nothing is kept")
-	}
-	f, err := os.CreateTemp(s.info.Data, ".backup-*")
-	if err != nil {
-		return nil, 0, err
-	}
-	named := os.Remove(f.Name()) != nil // Windows keeps what is open
-	b := &backupFile{f, named}
-	if err := kept.Backup(ctx, f); err != nil {
-		return nil, 0, errors.Join(store.Refused(err), b.Close())
-	}
-	size, err := f.Seek(0, io.SeekEnd)
-	if err == nil {
-		_, err = f.Seek(0, io.SeekStart)
-	}
-	if err != nil {
-		return nil, 0, errors.Join(err, b.Close())
-	}
-	return b, size, nil
-}
-
-// A backupFile is removed when it is closed, if it has a name.
-type backupFile struct {
-	*os.File
-	named bool
-}
-
-func (b *backupFile) Close() error {
-	err := b.File.Close()
-	if b.named {
-		err = errors.Join(err, os.Remove(b.Name()))
-	}
-	return err
 }
