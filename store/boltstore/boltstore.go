@@ -36,6 +36,13 @@
 // The list of free pages is written by [Store.Close] alone: half the time of a
 // commit would go into it. After a crash Open finds the free pages by reading
 // the file.
+//
+// # Damage
+//
+// bbolt trusts its pages, and ends the process for some that are damaged. What
+// has to cope with damage reads the file without it (pages.go): Open after a
+// crash, before bbolt does; [Check], which tells all that is wrong; [Salvage],
+// which copies what can be read; and [Compact], which copies all or nothing.
 package boltstore
 
 import (
