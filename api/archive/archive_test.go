@@ -588,3 +588,27 @@ func TestErrors(t *testing.T) {
 		t.Error("the sample is of no use")
 	}
 }
+
+// FuzzImport imports anything: it never panics, and what it has stored goes
+// out and comes in again as the same.
+func FuzzImport(f *testing.F) {
+	const event = `{"id":1,"timestamp":"t","source":"user","action":"run","args":{"command":"c","_sa":[1e9]}}`
+	f.Add(`{"openhands_local":1}` + "\n" + `{"conversation":{"id":"a","created_at":"2025-01-01T00:00:00Z"}}` + "\n" +
+		`{"event":` + event + "}\n" + `{"end":{"conversations":1,"events":1,"records":0,"left_out":0}}` + "\n")
+	f.Add(`{"trajectory":[` + event + `]}`)
+	f.Add(`[` + event + `,{"id":2}]`)
+	f.Fuzz(func(t *testing.T, text string) {
+		s := memstore.New()
+		if _, err := archive.ImportFrom(t.Context(), s, strings.NewReader(text), "file", archive.ImportOptions{}); err != nil && idsOf(t, s) == "" {
+			return
+		}
+		first := export(t, s, archive.ExportOptions{Secrets: true})
+		again := memstore.New()
+		if _, told, err := importFrom(t, again, first, archive.ImportOptions{}); err != nil || told != "" {
+			t.Fatalf("Import of %s = %s, %v", first, told, err)
+		}
+		if second := export(t, again, archive.ExportOptions{Secrets: true}); second != first {
+			t.Errorf("the second export is %s, want %s", second, first)
+		}
+	})
+}

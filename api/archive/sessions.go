@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -167,7 +168,7 @@ func (im *importer) files(root *os.Root, folder string) (files []file) {
 		}
 		files = append(files, file{name, id})
 	}
-	slices.SortFunc(files, func(a, b file) int { return int(a.id - b.id) })
+	slices.SortFunc(files, func(a, b file) int { return cmp.Compare(a.id, b.id) })
 	return files
 }
 
