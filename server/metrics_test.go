@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"github.com/openhands-local/openhands-local/gen"
 	"github.com/openhands-local/openhands-local/server"
 	"github.com/openhands-local/openhands-local/server/servertest"
 )
@@ -141,7 +142,7 @@ func TestMetrics(t *testing.T) {
 		{"store_commit_events", nil, 5, 30},
 		{"store_file_bytes", nil, 4096, 1 << 30},
 		{"store_free_bytes", nil, 0, 1 << 30},
-		{"build_info", []string{"version=v1", "api=0.53.0"}, 1, 0},
+		{"build_info", []string{"version=v1", "api=" + gen.Version}, 1, 0},
 	}
 	// What is counted when an answer has ended may come after the answer.
 	var families map[string]*dto.MetricFamily

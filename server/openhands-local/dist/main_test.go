@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/openhands-local/openhands-local/gen"
 )
 
 // git runs git in a folder, as somebody at some time.
@@ -117,7 +119,7 @@ func TestRelease(t *testing.T) {
 		t.Errorf("the archive has %s, want %s", got, want)
 	}
 	out, err := exec.CommandContext(t.Context(), program, "--version").Output()
-	if want := "v0.0.0-20250607080910-" + commit + " (api 0.53.0)\n"; err != nil || string(out) != want {
+	if want := "v0.0.0-20250607080910-" + commit + " (api " + gen.Version + ")\n"; err != nil || string(out) != want {
 		t.Errorf("--version = %q (%v), want %q", out, err, want)
 	}
 }
