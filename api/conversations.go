@@ -23,44 +23,28 @@ import (
 // conversations has the operations on conversations themselves.
 type conversations struct{ *deps }
 
-// conversationInfo is the API's ConversationInfo with every field written,
-// null where there is nothing, in upstream's order (recorded create_empty).
-// The generated type would leave nulls out.
-type conversationInfo struct {
-	ConversationID     string   `json:"conversation_id"`
-	Title              string   `json:"title"`
-	LastUpdatedAt      string   `json:"last_updated_at"`
-	Status             string   `json:"status"`
-	RuntimeStatus      *string  `json:"runtime_status"`
-	SelectedRepository *string  `json:"selected_repository"`
-	SelectedBranch     *string  `json:"selected_branch"`
-	GitProvider        *string  `json:"git_provider"`
-	Trigger            *string  `json:"trigger"`
-	NumConnections     int      `json:"num_connections"`
-	URL                *string  `json:"url"`
-	SessionAPIKey      *string  `json:"session_api_key"`
-	CreatedAt          string   `json:"created_at"`
-	PRNumber           []string `json:"pr_number"`
-}
-
-func infoOf(i conversation.Info) conversationInfo {
-	c := conversationInfo{
-		ConversationID: i.ID, Title: i.Title, Status: string(i.Status), RuntimeStatus: optional(i.RuntimeStatus),
-		LastUpdatedAt: utc(i.UpdatedAt), CreatedAt: utc(i.CreatedAt),
-		SelectedRepository: optional(i.Repository), SelectedBranch: optional(i.Branch),
-		GitProvider: optional(i.GitProvider), Trigger: optional(i.Trigger), NumConnections: i.Connections, PRNumber: []string{},
+// infoOf is what the API tells of a conversation. Every field is written,
+// null where there is nothing (recorded create_empty).
+func infoOf(i conversation.Info) gen.ConversationInfo {
+	c := gen.ConversationInfo{
+		ConversationID: i.ID, Title: i.Title, Status: new(gen.ConversationStatus(i.Status)), RuntimeStatus: orNull(gen.RuntimeStatus(i.RuntimeStatus)),
+		LastUpdatedAt: orNull(utc(i.UpdatedAt)), CreatedAt: new(utc(i.CreatedAt)),
+		SelectedRepository: orNull(i.Repository), SelectedBranch: orNull(i.Branch),
+		GitProvider: orNull(gen.ProviderType(i.GitProvider)), Trigger: orNull(gen.ConversationTrigger(i.Trigger)),
+		NumConnections: new(i.Connections), URL: orNull(""), SessionAPIKey: orNull(""), PrNumber: new([]int{}),
 	}
 	if i.Status != conversation.Stopped {
-		c.URL = optional("/api/conversations/" + i.ID)
+		c.URL = orNull("/api/conversations/" + i.ID)
 	}
 	return c
 }
 
-func optional(s string) *string {
-	if s == "" {
-		return nil
+// orNull is a nullable field that is written in any case: null for "".
+func orNull[T ~string](v T) nullable.Nullable[T] {
+	if v == "" {
+		return nullable.NewNullNullable[T]()
 	}
-	return &s
+	return nullable.NewNullableWithValue(v)
 }
 
 // utc formats a time as pydantic does: microseconds, left out when they are 0.
@@ -72,16 +56,8 @@ func utc(t time.Time) string {
 	return t.Format(layout)
 }
 
-// conversationAnswer is the API's ConversationResponse.
-type conversationAnswer struct {
-	Status             string  `json:"status"`
-	ConversationID     string  `json:"conversation_id"`
-	Message            *string `json:"message"`
-	ConversationStatus string  `json:"conversation_status"`
-}
-
-func answerOK(id string, status conversation.Status, message string) conversationAnswer {
-	return conversationAnswer{"ok", id, optional(message), string(status)}
+func answerOK(id string, status conversation.Status, message string) gen.ConversationResponse {
+	return gen.ConversationResponse{Status: "ok", ConversationID: id, Message: orNull(message), ConversationStatus: orNull(gen.ConversationStatus(status))}
 }
 
 // NewConversation makes a conversation, runs it and writes its first events.
@@ -190,19 +166,16 @@ func (o *conversations) SearchConversations(c echo.Context, q gen.SearchConversa
 		return err
 	}
 	tellDamaged(o.deps, c, "conversations", damagedHeader, damaged.IDs)
-	answer := struct {
-		Results    []conversationInfo `json:"results"`
-		NextPageID *string            `json:"next_page_id"`
-	}{Results: []conversationInfo{}}
+	results, next := []gen.ConversationInfo{}, ""
 	for _, i := range page {
 		if wants(q.SelectedRepository, i.Repository) && wants(q.ConversationTrigger, gen.ConversationTrigger(i.Trigger)) {
-			answer.Results = append(answer.Results, infoOf(i))
+			results = append(results, infoOf(i))
 		}
 	}
 	if total > 0 && end < total {
-		answer.NextPageID = optional(base64.StdEncoding.EncodeToString([]byte(strconv.Itoa(end))))
+		next = base64.StdEncoding.EncodeToString([]byte(strconv.Itoa(end)))
 	}
-	return writeJSON(c, http.StatusOK, answer)
+	return writeJSON(c, http.StatusOK, gen.ConversationInfoResultSet{Results: &results, NextPageID: orNull(next)})
 }
 
 // unreadable tells of an id that upstream answers 500 to: no file can have
@@ -270,10 +243,7 @@ func (o *conversations) DeleteConversation(c echo.Context, id string) error {
 func (o *conversations) StartConversation(c echo.Context, id string) error {
 	status, err := o.Conversations.Start(c.Request().Context(), id)
 	if errors.Is(err, store.ErrNotFound) {
-		return &refusal{http.StatusNotFound, struct {
-			Status         string `json:"status"`
-			ConversationID string `json:"conversation_id"`
-		}{"error", id}}
+		return &refusal{http.StatusNotFound, gen.ConversationResponse{Status: "error", ConversationID: id}}
 	}
 	if err != nil {
 		return err

@@ -277,8 +277,32 @@ func marshal(v any) ([]byte, error) {
 	if err := e.Encode(v); err != nil {
 		return nil, err
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	return unescapeHTML(bytes.TrimSuffix(b.Bytes(), []byte("\n"))), nil
 }
+
+// unescapeHTML takes out the HTML escapes of values that encode themselves,
+// such as nullable ones, which do not know what the encoder was told.
+func unescapeHTML(text []byte) []byte {
+	if !bytes.Contains(text, []byte(`\u00`)) {
+		return text
+	}
+	plain := make([]byte, 0, len(text))
+	for i := 0; i < len(text); i++ {
+		if text[i] == '\\' && i+1 < len(text) {
+			if c, ok := htmlEscapes[string(text[i:min(i+6, len(text))])]; ok {
+				plain = append(plain, c)
+				i += 5
+				continue
+			}
+			plain = append(plain, text[i])
+			i++
+		}
+		plain = append(plain, text[i])
+	}
+	return plain
+}
+
+var htmlEscapes = map[string]byte{`\u0026`: '&', `\u003c`: '<', `\u003e`: '>'}
 
 // writeJSON answers with a value as upstream writes it.
 func writeJSON(c echo.Context, status int, v any) error {

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/oapi-codegen/nullable"
@@ -75,24 +74,6 @@ func (e ConversationTrigger) Valid() bool {
 	}
 }
 
-// Defines values for FeedbackRequestPermissions.
-const (
-	FeedbackRequestPermissionsPrivate FeedbackRequestPermissions = "private"
-	FeedbackRequestPermissionsPublic  FeedbackRequestPermissions = "public"
-)
-
-// Valid indicates whether the value is a known member of the FeedbackRequestPermissions enum.
-func (e FeedbackRequestPermissions) Valid() bool {
-	switch e {
-	case FeedbackRequestPermissionsPrivate:
-		return true
-	case FeedbackRequestPermissionsPublic:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for FeedbackRequestPolarity.
 const (
 	FeedbackRequestPolarityNegative FeedbackRequestPolarity = "negative"
@@ -105,6 +86,24 @@ func (e FeedbackRequestPolarity) Valid() bool {
 	case FeedbackRequestPolarityNegative:
 		return true
 	case FeedbackRequestPolarityPositive:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for FeedbackRequestPermissions.
+const (
+	FeedbackRequestPermissionsPrivate FeedbackRequestPermissions = "private"
+	FeedbackRequestPermissionsPublic  FeedbackRequestPermissions = "public"
+)
+
+// Valid indicates whether the value is a known member of the FeedbackRequestPermissions enum.
+func (e FeedbackRequestPermissions) Valid() bool {
+	switch e {
+	case FeedbackRequestPermissionsPrivate:
+		return true
+	case FeedbackRequestPermissionsPublic:
 		return true
 	default:
 		return false
@@ -257,8 +256,8 @@ type AddEventRequest struct {
 	// Args Fields of the action, none when absent. A known kind takes only its own; those left out get their default.
 	Args *map[string]interface{} `json:"args,omitempty"`
 
-	// Cause Id of the event that this one answers.
-	Cause nullable.Nullable[int] `json:"cause,omitempty"`
+	// Observation Kind of the observation. Known are null, run, run_ipython, browse, read, write, edit, delegate, success, error, agent_state_changed, user_rejected, condense, think, recall, mcp and download.
+	Observation *string `json:"observation,omitempty"`
 
 	// Content What was observed, an empty text when absent. Of any type but for run, which needs a text.
 	Content interface{} `json:"content,omitempty"`
@@ -266,27 +265,27 @@ type AddEventRequest struct {
 	// Extras Fields of the observation, none when absent.
 	Extras *map[string]interface{} `json:"extras,omitempty"`
 
-	// ID Not for clients. Only -1 and null are taken, and mean nothing.
-	ID nullable.Nullable[int] `json:"id,omitempty"`
-
-	// LlmMetrics Costs and tokens so far, with accumulated_cost, accumulated_token_usage and the like.
-	LlmMetrics *map[string]interface{} `json:"llm_metrics,omitempty"`
-
-	// Observation Kind of the observation. Known are null, run, run_ipython, browse, read, write, edit, delegate, success, error, agent_state_changed, user_rejected, condense, think, recall, mcp and download.
-	Observation *string `json:"observation,omitempty"`
-
 	// Source One of user, agent and environment. Stored as user whatever is sent.
 	Source *string `json:"source,omitempty"`
+
+	// Cause Id of the event that this one answers.
+	Cause nullable.Nullable[int] `json:"cause,omitempty"`
 
 	// Timeout Seconds that the action may take. Ignored on an observation.
 	Timeout nullable.Nullable[float64] `json:"timeout,omitempty"`
 
-	// Timestamp Ignored. The time is that of storing.
-	Timestamp interface{} `json:"timestamp,omitempty"`
-
 	// ToolCallMetadata The call of a tool that led here, with function_name, tool_call_id, model_response and total_calls_in_response.
-	ToolCallMetadata     *map[string]interface{} `json:"tool_call_metadata,omitempty"`
-	AdditionalProperties map[string]interface{}  `json:"-"`
+	ToolCallMetadata *map[string]interface{} `json:"tool_call_metadata,omitempty"`
+
+	// LlmMetrics Costs and tokens so far, with accumulated_cost, accumulated_token_usage and the like.
+	LlmMetrics *map[string]interface{} `json:"llm_metrics,omitempty"`
+
+	// ID Not for clients. Only -1 and null are taken, and mean nothing.
+	ID nullable.Nullable[int] `json:"id,omitempty"`
+
+	// Timestamp Ignored. The time is that of storing.
+	Timestamp            interface{}            `json:"timestamp,omitempty"`
+	AdditionalProperties map[string]interface{} `json:"-"`
 }
 
 // AddMessageRequest A message to the agent.
@@ -303,29 +302,29 @@ type BodyUploadFilesAPIConversationsConversationIDUploadFilesPost struct {
 
 // Branch A branch of a repository.
 type Branch struct {
-	// CommitSha Its last commit.
-	CommitSha string `json:"commit_sha"`
-
-	// LastPushDate When it was last pushed to.
-	LastPushDate nullable.Nullable[string] `json:"last_push_date,omitempty"`
-
 	// Name Its name.
 	Name string `json:"name"`
 
+	// CommitSha Its last commit.
+	CommitSha string `json:"commit_sha"`
+
 	// Protected Whether the provider guards it.
 	Protected bool `json:"protected"`
+
+	// LastPushDate When it was last pushed to.
+	LastPushDate nullable.Nullable[string] `json:"last_push_date,omitempty"`
 }
 
 // CodedError A refusal with a code that the web UI translates.
 type CodedError struct {
+	// Status Always "error".
+	Status string `json:"status"`
+
 	// Message Why the request was refused.
 	Message string `json:"message"`
 
 	// MsgID The code, such as CONFIGURATION$SETTINGS_NOT_FOUND.
 	MsgID string `json:"msg_id"`
-
-	// Status Always "error".
-	Status string `json:"status"`
 }
 
 // ConversationInfo A conversation without its events.
@@ -333,68 +332,68 @@ type ConversationInfo struct {
 	// ConversationID Its id.
 	ConversationID string `json:"conversation_id"`
 
-	// CreatedAt When it was made, in UTC.
-	CreatedAt *time.Time `json:"created_at,omitempty"`
-
-	// GitProvider Where the repository is.
-	GitProvider nullable.Nullable[ProviderType] `json:"git_provider,omitempty"`
+	// Title Its title. By default Conversation and the first five characters of the id.
+	Title string `json:"title"`
 
 	// LastUpdatedAt When it was last changed, in UTC.
-	LastUpdatedAt nullable.Nullable[time.Time] `json:"last_updated_at,omitempty"`
-
-	// NumConnections Sockets that watch it.
-	NumConnections *int `json:"num_connections,omitempty"`
-
-	// PrNumber Pull requests that came of it.
-	PrNumber *[]int `json:"pr_number,omitempty"`
-
-	// RuntimeStatus State of its runtime. Null when it is stopped.
-	RuntimeStatus nullable.Nullable[RuntimeStatus] `json:"runtime_status,omitempty"`
-
-	// SelectedBranch Branch of the repository.
-	SelectedBranch nullable.Nullable[string] `json:"selected_branch,omitempty"`
-
-	// SelectedRepository Repository it works on, written owner/name.
-	SelectedRepository nullable.Nullable[string] `json:"selected_repository,omitempty"`
-
-	// SessionAPIKey Key of its runtime. Always null here.
-	SessionAPIKey nullable.Nullable[string] `json:"session_api_key,omitempty"`
+	LastUpdatedAt nullable.Nullable[string] `json:"last_updated_at,omitempty"`
 
 	// Status State of a conversation. After a restart of the server every one is stopped.
 	Status *ConversationStatus `json:"status,omitempty"`
 
-	// Title Its title. By default Conversation and the first five characters of the id.
-	Title string `json:"title"`
+	// RuntimeStatus State of its runtime. Null when it is stopped.
+	RuntimeStatus nullable.Nullable[RuntimeStatus] `json:"runtime_status,omitempty"`
+
+	// SelectedRepository Repository it works on, written owner/name.
+	SelectedRepository nullable.Nullable[string] `json:"selected_repository,omitempty"`
+
+	// SelectedBranch Branch of the repository.
+	SelectedBranch nullable.Nullable[string] `json:"selected_branch,omitempty"`
+
+	// GitProvider Where the repository is.
+	GitProvider nullable.Nullable[ProviderType] `json:"git_provider,omitempty"`
 
 	// Trigger What it was made from.
 	Trigger nullable.Nullable[ConversationTrigger] `json:"trigger,omitempty"`
 
+	// NumConnections Sockets that watch it.
+	NumConnections *int `json:"num_connections,omitempty"`
+
 	// URL Path of its operations. Null when it is stopped.
 	URL nullable.Nullable[string] `json:"url,omitempty"`
+
+	// SessionAPIKey Key of its runtime. Always null here.
+	SessionAPIKey nullable.Nullable[string] `json:"session_api_key,omitempty"`
+
+	// CreatedAt When it was made, in UTC.
+	CreatedAt *string `json:"created_at,omitempty"`
+
+	// PrNumber Pull requests that came of it.
+	PrNumber *[]int `json:"pr_number,omitempty"`
 }
 
 // ConversationInfoResultSet A page of conversations.
 type ConversationInfoResultSet struct {
-	// NextPageID The page_id of the next page. Null when this is the last one.
-	NextPageID nullable.Nullable[string] `json:"next_page_id,omitempty"`
-
 	// Results The conversations, the newest first.
 	Results *[]ConversationInfo `json:"results,omitempty"`
+
+	// NextPageID The page_id of the next page. Null when this is the last one.
+	NextPageID nullable.Nullable[string] `json:"next_page_id,omitempty"`
 }
 
 // ConversationResponse What became of a conversation.
 type ConversationResponse struct {
+	// Status Either "ok" or "error".
+	Status string `json:"status"`
+
 	// ConversationID Id of the conversation.
 	ConversationID string `json:"conversation_id"`
-
-	// ConversationStatus State of the conversation.
-	ConversationStatus nullable.Nullable[ConversationStatus] `json:"conversation_status,omitempty"`
 
 	// Message What was done.
 	Message nullable.Nullable[string] `json:"message,omitempty"`
 
-	// Status Either "ok" or "error".
-	Status string `json:"status"`
+	// ConversationStatus State of the conversation.
+	ConversationStatus nullable.Nullable[ConversationStatus] `json:"conversation_status,omitempty"`
 }
 
 // ConversationStatus State of a conversation. After a restart of the server every one is stopped.
@@ -405,11 +404,11 @@ type ConversationTrigger string
 
 // CreateMicroagent A microagent that the agent is to write.
 type CreateMicroagent struct {
-	// GitProvider Where the repository is.
-	GitProvider nullable.Nullable[ProviderType] `json:"git_provider,omitempty"`
-
 	// Repo Repository to put it in, written owner/name.
 	Repo string `json:"repo"`
+
+	// GitProvider Where the repository is.
+	GitProvider nullable.Nullable[ProviderType] `json:"git_provider,omitempty"`
 
 	// Title Title of the conversation.
 	Title nullable.Nullable[string] `json:"title,omitempty"`
@@ -417,11 +416,11 @@ type CreateMicroagent struct {
 
 // CustomSecretModel A secret.
 type CustomSecretModel struct {
-	// Description What it is for. Agents read this.
-	Description nullable.Nullable[string] `json:"description,omitempty"`
-
 	// Name Its name.
 	Name string `json:"name"`
+
+	// Description What it is for. Agents read this.
+	Description nullable.Nullable[string] `json:"description,omitempty"`
 
 	// Value The secret itself. Never answered.
 	Value *string `json:"value,omitempty"`
@@ -429,11 +428,11 @@ type CustomSecretModel struct {
 
 // CustomSecretWithoutValueModel A secret without its value.
 type CustomSecretWithoutValueModel struct {
-	// Description What it is for. Agents read this.
-	Description nullable.Nullable[string] `json:"description,omitempty"`
-
 	// Name Its name.
 	Name string `json:"name"`
+
+	// Description What it is for. Agents read this.
+	Description nullable.Nullable[string] `json:"description,omitempty"`
 }
 
 // ErrorDetail Most refusals. The reason is a text; that of a 422 is a list, see HTTPValidationError.
@@ -459,14 +458,40 @@ type ErrorText struct {
 
 // Event One thing that happened in a conversation, either an action (somebody does something: action and args) or an observation (something came of it: observation, content and extras). Fields that do not apply are absent.
 type Event struct {
+	// ID Place in the conversation, from 0.
+	ID int `json:"id"`
+
+	// Timestamp Local time of the server when the event was stored. It names no zone.
+	//
+	// Examples: 2025-01-01T00:00:00.000001
+	Timestamp string `json:"timestamp"`
+
+	// Source Who caused it, one of user, agent and environment.
+	Source string `json:"source"`
+
+	// Message The event in words for a reader. Mostly a text; the content of any JSON type where that is the message.
+	Message interface{} `json:"message,omitempty"`
+
+	// Cause Id of the event that this one answers.
+	Cause interface{} `json:"cause,omitempty"`
+
 	// Action Kind of the action, such as message, run or change_agent_state.
 	Action *string `json:"action,omitempty"`
+
+	// Observation Kind of the observation, such as run or agent_state_changed.
+	Observation *string `json:"observation,omitempty"`
+
+	// ToolCallMetadata The call of a tool by which the LLM asked for this.
+	ToolCallMetadata interface{} `json:"tool_call_metadata,omitempty"`
+
+	// LlmMetrics Costs and tokens so far.
+	LlmMetrics interface{} `json:"llm_metrics,omitempty"`
 
 	// Args Fields of the action; which ones depends on its kind. Those that were not sent have their default.
 	Args interface{} `json:"args,omitempty"`
 
-	// Cause Id of the event that this one answers.
-	Cause interface{} `json:"cause,omitempty"`
+	// Timeout Seconds that the action may take.
+	Timeout interface{} `json:"timeout,omitempty"`
 
 	// Content What was observed, mostly a text.
 	Content interface{} `json:"content,omitempty"`
@@ -474,34 +499,8 @@ type Event struct {
 	// Extras Fields of the observation; which ones depends on its kind.
 	Extras interface{} `json:"extras,omitempty"`
 
-	// ID Place in the conversation, from 0.
-	ID int `json:"id"`
-
-	// LlmMetrics Costs and tokens so far.
-	LlmMetrics interface{} `json:"llm_metrics,omitempty"`
-
-	// Message The event in words for a reader. Mostly a text; the content of any JSON type where that is the message.
-	Message interface{} `json:"message,omitempty"`
-
-	// Observation Kind of the observation, such as run or agent_state_changed.
-	Observation *string `json:"observation,omitempty"`
-
-	// Source Who caused it, one of user, agent and environment.
-	Source string `json:"source"`
-
 	// Success Whether a command ended well. Only on run and run_ipython.
-	Success interface{} `json:"success,omitempty"`
-
-	// Timeout Seconds that the action may take.
-	Timeout interface{} `json:"timeout,omitempty"`
-
-	// Timestamp Local time of the server when the event was stored. It names no zone.
-	//
-	// Examples: 2025-01-01T00:00:00.000001
-	Timestamp string `json:"timestamp"`
-
-	// ToolCallMetadata The call of a tool by which the LLM asked for this.
-	ToolCallMetadata     interface{}            `json:"tool_call_metadata,omitempty"`
+	Success              interface{}            `json:"success,omitempty"`
 	AdditionalProperties map[string]interface{} `json:"-"`
 }
 
@@ -513,26 +512,26 @@ type EventAdded struct {
 
 // EventFilter Which events to answer. All conditions must hold; one that is absent, null or an empty text always does. Other fields are ignored.
 type EventFilter struct {
-	// EndDate Latest timestamp, itself included. Compared as text, so a bare date leaves that day out.
-	EndDate nullable.Nullable[string] `json:"end_date,omitempty"`
-
 	// ExcludeHidden Leave out events that are hidden.
 	ExcludeHidden *bool `json:"exclude_hidden,omitempty"`
 
-	// ExcludeTypes Has no use over HTTP. Only null and an empty list are taken.
-	ExcludeTypes nullable.Nullable[[]interface{}] `json:"exclude_types,omitempty"`
+	// Query Text that the event's JSON has, in any case. Names of fields count; a character beyond ASCII is looked for as its escape.
+	Query nullable.Nullable[string] `json:"query,omitempty"`
 
 	// IncludeTypes Has no use over HTTP. Only null and an empty list are taken.
 	IncludeTypes nullable.Nullable[[]interface{}] `json:"include_types,omitempty"`
 
-	// Query Text that the event's JSON has, in any case. Names of fields count; a character beyond ASCII is looked for as its escape.
-	Query nullable.Nullable[string] `json:"query,omitempty"`
+	// ExcludeTypes Has no use over HTTP. Only null and an empty list are taken.
+	ExcludeTypes nullable.Nullable[[]interface{}] `json:"exclude_types,omitempty"`
 
 	// Source Exactly this source, one of user, agent and environment.
 	Source nullable.Nullable[string] `json:"source,omitempty"`
 
 	// StartDate Earliest timestamp, itself included. Compared as text.
 	StartDate nullable.Nullable[string] `json:"start_date,omitempty"`
+
+	// EndDate Latest timestamp, itself included. Compared as text, so a bare date leaves that day out.
+	EndDate nullable.Nullable[string] `json:"end_date,omitempty"`
 }
 
 // EventPage Events of one conversation, and whether there are more.
@@ -552,25 +551,25 @@ type ExperimentConfig struct {
 
 // FeedbackRequest What somebody thinks of a conversation. Other fields are ignored.
 type FeedbackRequest struct {
-	// Email Whose opinion it is.
-	Email *string `json:"email,omitempty"`
+	// Polarity Thumb up or down.
+	Polarity FeedbackRequestPolarity `json:"polarity"`
 
 	// Permissions Who may see it.
 	Permissions *FeedbackRequestPermissions `json:"permissions,omitempty"`
 
-	// Polarity Thumb up or down.
-	Polarity FeedbackRequestPolarity `json:"polarity"`
+	// Email Whose opinion it is.
+	Email *string `json:"email,omitempty"`
 
 	// Version Version of the client.
 	Version              *string                `json:"version,omitempty"`
 	AdditionalProperties map[string]interface{} `json:"-"`
 }
 
-// FeedbackRequestPermissions Who may see it.
-type FeedbackRequestPermissions string
-
 // FeedbackRequestPolarity Thumb up or down.
 type FeedbackRequestPolarity string
+
+// FeedbackRequestPermissions Who may see it.
+type FeedbackRequestPermissions string
 
 // GETCustomSecrets All secrets.
 type GETCustomSecrets struct {
@@ -580,20 +579,41 @@ type GETCustomSecrets struct {
 
 // GETSettingsModel Stored settings without keys.
 type GETSettingsModel struct {
+	// Language Language of the web UI, such as en.
+	Language nullable.Nullable[string] `json:"language,omitempty"`
+
 	// Agent Name of the agent. List Agents has those there are.
 	Agent nullable.Nullable[string] `json:"agent,omitempty"`
+
+	// MaxIterations Most steps of the agent for one message.
+	MaxIterations nullable.Nullable[int] `json:"max_iterations,omitempty"`
+
+	// SecurityAnalyzer Name of the security analyzer.
+	SecurityAnalyzer nullable.Nullable[string] `json:"security_analyzer,omitempty"`
 
 	// ConfirmationMode Ask before the agent acts.
 	ConfirmationMode nullable.Nullable[bool] `json:"confirmation_mode,omitempty"`
 
-	// Email Address of the user.
-	Email nullable.Nullable[string] `json:"email,omitempty"`
+	// LlmModel Model, as provider/model.
+	LlmModel nullable.Nullable[string] `json:"llm_model,omitempty"`
 
-	// EmailVerified Whether the address is known to be the user's.
-	EmailVerified nullable.Nullable[bool] `json:"email_verified,omitempty"`
+	// LlmAPIKey Key for the model. Never answered.
+	LlmAPIKey nullable.Nullable[string] `json:"llm_api_key,omitempty"`
+
+	// LlmBaseURL Address of the model. That of its provider when null.
+	LlmBaseURL nullable.Nullable[string] `json:"llm_base_url,omitempty"`
+
+	// RemoteRuntimeResourceFactor Size of a remote runtime.
+	RemoteRuntimeResourceFactor nullable.Nullable[int] `json:"remote_runtime_resource_factor,omitempty"`
+
+	// SecretsStore Tokens and secrets within settings that are read, without values.
+	SecretsStore *UserSecretsOutput `json:"secrets_store,omitempty"`
 
 	// EnableDefaultCondenser Let long conversations be summarised for the model.
 	EnableDefaultCondenser *bool `json:"enable_default_condenser,omitempty"`
+
+	// EnableSoundNotifications Let the web UI play a sound.
+	EnableSoundNotifications *bool `json:"enable_sound_notifications,omitempty"`
 
 	// EnableProactiveConversationStarters Let the agent propose conversations.
 	EnableProactiveConversationStarters *bool `json:"enable_proactive_conversation_starters,omitempty"`
@@ -601,47 +621,8 @@ type GETSettingsModel struct {
 	// EnableSolvabilityAnalysis Let issues be rated before work on them.
 	EnableSolvabilityAnalysis *bool `json:"enable_solvability_analysis,omitempty"`
 
-	// EnableSoundNotifications Let the web UI play a sound.
-	EnableSoundNotifications *bool `json:"enable_sound_notifications,omitempty"`
-
-	// GitUserEmail Address for commits.
-	GitUserEmail nullable.Nullable[string] `json:"git_user_email,omitempty"`
-
-	// GitUserName Name for commits.
-	GitUserName nullable.Nullable[string] `json:"git_user_name,omitempty"`
-
-	// Language Language of the web UI, such as en.
-	Language nullable.Nullable[string] `json:"language,omitempty"`
-
-	// LlmAPIKey Key for the model. Never answered.
-	LlmAPIKey nullable.Nullable[string] `json:"llm_api_key,omitempty"`
-
-	// LlmAPIKeySet Whether there is a key for the model.
-	LlmAPIKeySet bool `json:"llm_api_key_set"`
-
-	// LlmBaseURL Address of the model. That of its provider when null.
-	LlmBaseURL nullable.Nullable[string] `json:"llm_base_url,omitempty"`
-
-	// LlmModel Model, as provider/model.
-	LlmModel nullable.Nullable[string] `json:"llm_model,omitempty"`
-
-	// MaxBudgetPerTask Most a task may cost, in dollars.
-	MaxBudgetPerTask nullable.Nullable[float64] `json:"max_budget_per_task,omitempty"`
-
-	// MaxIterations Most steps of the agent for one message.
-	MaxIterations nullable.Nullable[int] `json:"max_iterations,omitempty"`
-
-	// McpConfig MCP servers that the agent may use.
-	McpConfig nullable.Nullable[MCPConfig] `json:"mcp_config,omitempty"`
-
-	// ProviderTokensSet Git providers that have a token. The value is the provider's host or null.
-	ProviderTokensSet nullable.Nullable[map[string]*string] `json:"provider_tokens_set,omitempty"`
-
-	// RemoteRuntimeResourceFactor Size of a remote runtime.
-	RemoteRuntimeResourceFactor nullable.Nullable[int] `json:"remote_runtime_resource_factor,omitempty"`
-
-	// SandboxAPIKey Key for a remote runtime. Never answered.
-	SandboxAPIKey nullable.Nullable[string] `json:"sandbox_api_key,omitempty"`
+	// UserConsentsToAnalytics Whether the web UI may report its use. Null means not asked yet, and it asks.
+	UserConsentsToAnalytics nullable.Nullable[bool] `json:"user_consents_to_analytics,omitempty"`
 
 	// SandboxBaseContainerImage Image that the runtime is built from.
 	SandboxBaseContainerImage nullable.Nullable[string] `json:"sandbox_base_container_image,omitempty"`
@@ -649,20 +630,38 @@ type GETSettingsModel struct {
 	// SandboxRuntimeContainerImage Image of the runtime.
 	SandboxRuntimeContainerImage nullable.Nullable[string] `json:"sandbox_runtime_container_image,omitempty"`
 
+	// McpConfig MCP servers that the agent may use.
+	McpConfig nullable.Nullable[MCPConfig] `json:"mcp_config,omitempty"`
+
 	// SearchAPIKey Key for web search. Never answered.
 	SearchAPIKey nullable.Nullable[string] `json:"search_api_key,omitempty"`
 
+	// SandboxAPIKey Key for a remote runtime. Never answered.
+	SandboxAPIKey nullable.Nullable[string] `json:"sandbox_api_key,omitempty"`
+
+	// MaxBudgetPerTask Most a task may cost, in dollars.
+	MaxBudgetPerTask nullable.Nullable[float64] `json:"max_budget_per_task,omitempty"`
+
+	// Email Address of the user.
+	Email nullable.Nullable[string] `json:"email,omitempty"`
+
+	// EmailVerified Whether the address is known to be the user's.
+	EmailVerified nullable.Nullable[bool] `json:"email_verified,omitempty"`
+
+	// GitUserName Name for commits.
+	GitUserName nullable.Nullable[string] `json:"git_user_name,omitempty"`
+
+	// GitUserEmail Address for commits.
+	GitUserEmail nullable.Nullable[string] `json:"git_user_email,omitempty"`
+
+	// ProviderTokensSet Git providers that have a token. The value is the provider's host or null.
+	ProviderTokensSet nullable.Nullable[map[string]*string] `json:"provider_tokens_set,omitempty"`
+
+	// LlmAPIKeySet Whether there is a key for the model.
+	LlmAPIKeySet bool `json:"llm_api_key_set"`
+
 	// SearchAPIKeySet Whether there is a key for web search.
 	SearchAPIKeySet *bool `json:"search_api_key_set,omitempty"`
-
-	// SecretsStore Tokens and secrets within settings that are read, without values.
-	SecretsStore *UserSecretsOutput `json:"secrets_store,omitempty"`
-
-	// SecurityAnalyzer Name of the security analyzer.
-	SecurityAnalyzer nullable.Nullable[string] `json:"security_analyzer,omitempty"`
-
-	// UserConsentsToAnalytics Whether the web UI may report its use. Null means not asked yet, and it asks.
-	UserConsentsToAnalytics nullable.Nullable[bool] `json:"user_consents_to_analytics,omitempty"`
 }
 
 // HTTPValidationError Everything that is wrong with a request.
@@ -673,83 +672,83 @@ type HTTPValidationError struct {
 
 // InitSessionRequest What a new conversation begins with. Every field may be left out.
 type InitSessionRequest struct {
-	// ConversationID Id to use in place of a generated one. With --strict refused unless ALLOW_SET_CONVERSATION_ID is 1, as by OpenHands.
-	ConversationID *string `json:"conversation_id,omitempty"`
-
-	// ConversationInstructions What the agent is told for the whole conversation.
-	ConversationInstructions nullable.Nullable[string] `json:"conversation_instructions,omitempty"`
-
-	// CreateMicroagent A microagent to write.
-	CreateMicroagent nullable.Nullable[CreateMicroagent] `json:"create_microagent,omitempty"`
+	// Repository Repository to work on, written owner/name.
+	Repository nullable.Nullable[string] `json:"repository,omitempty"`
 
 	// GitProvider Where the repository is.
 	GitProvider nullable.Nullable[ProviderType] `json:"git_provider,omitempty"`
 
-	// ImageUrls Images that go with the first message.
-	ImageUrls nullable.Nullable[[]string] `json:"image_urls,omitempty"`
+	// SelectedBranch Branch of the repository.
+	SelectedBranch nullable.Nullable[string] `json:"selected_branch,omitempty"`
 
 	// InitialUserMsg First message to the agent.
 	InitialUserMsg nullable.Nullable[string] `json:"initial_user_msg,omitempty"`
 
-	// McpConfig MCP servers for this conversation.
-	McpConfig nullable.Nullable[MCPConfig] `json:"mcp_config,omitempty"`
+	// ImageUrls Images that go with the first message.
+	ImageUrls nullable.Nullable[[]string] `json:"image_urls,omitempty"`
 
 	// ReplayJSON A trajectory as JSON text, for the agent to repeat.
 	ReplayJSON nullable.Nullable[string] `json:"replay_json,omitempty"`
 
-	// Repository Repository to work on, written owner/name.
-	Repository nullable.Nullable[string] `json:"repository,omitempty"`
-
-	// SelectedBranch Branch of the repository.
-	SelectedBranch nullable.Nullable[string] `json:"selected_branch,omitempty"`
-
 	// SuggestedTask A task to begin with in place of a message.
 	SuggestedTask nullable.Nullable[SuggestedTask] `json:"suggested_task,omitempty"`
+
+	// CreateMicroagent A microagent to write.
+	CreateMicroagent nullable.Nullable[CreateMicroagent] `json:"create_microagent,omitempty"`
+
+	// ConversationInstructions What the agent is told for the whole conversation.
+	ConversationInstructions nullable.Nullable[string] `json:"conversation_instructions,omitempty"`
+
+	// McpConfig MCP servers for this conversation.
+	McpConfig nullable.Nullable[MCPConfig] `json:"mcp_config,omitempty"`
+
+	// ConversationID Id to use in place of a generated one. With --strict refused unless ALLOW_SET_CONVERSATION_ID is 1, as by OpenHands.
+	ConversationID *string `json:"conversation_id,omitempty"`
 }
 
 // MCPConfig MCP servers by how they are reached.
 type MCPConfig struct {
-	// ShttpServers Over streamable HTTP.
-	ShttpServers *[]MCPSHTTPServerConfig `json:"shttp_servers,omitempty"`
-
 	// SseServers Over server-sent events.
 	SseServers *[]MCPSSEServerConfig `json:"sse_servers,omitempty"`
 
 	// StdioServers Programs that the runtime starts.
 	StdioServers *[]MCPStdioServerConfig `json:"stdio_servers,omitempty"`
+
+	// ShttpServers Over streamable HTTP.
+	ShttpServers *[]MCPSHTTPServerConfig `json:"shttp_servers,omitempty"`
 }
 
 // MCPSHTTPServerConfig An MCP server over streamable HTTP.
 type MCPSHTTPServerConfig struct {
-	// APIKey Key that it asks for.
-	APIKey nullable.Nullable[string] `json:"api_key,omitempty"`
-
 	// URL Its address.
 	URL string `json:"url"`
+
+	// APIKey Key that it asks for.
+	APIKey nullable.Nullable[string] `json:"api_key,omitempty"`
 }
 
 // MCPSSEServerConfig An MCP server over server-sent events.
 type MCPSSEServerConfig struct {
-	// APIKey Key that it asks for.
-	APIKey nullable.Nullable[string] `json:"api_key,omitempty"`
-
 	// URL Its address.
 	URL string `json:"url"`
+
+	// APIKey Key that it asks for.
+	APIKey nullable.Nullable[string] `json:"api_key,omitempty"`
 }
 
 // MCPStdioServerConfig An MCP server that is a program.
 type MCPStdioServerConfig struct {
-	// Args What it is started with.
-	Args *[]string `json:"args,omitempty"`
+	// Name Its name.
+	Name string `json:"name"`
 
 	// Command The program.
 	Command string `json:"command"`
 
+	// Args What it is started with.
+	Args *[]string `json:"args,omitempty"`
+
 	// Env Its environment.
 	Env *map[string]string `json:"env,omitempty"`
-
-	// Name Its name.
-	Name string `json:"name"`
 }
 
 // MessageAnswer A text that says what was done, or why it was not.
@@ -760,23 +759,23 @@ type MessageAnswer struct {
 
 // Microagent Instructions that a conversation has for its agent.
 type Microagent struct {
-	// Content The instructions.
-	Content string `json:"content"`
-
-	// Inputs What it asks for before it is used.
-	Inputs *[]map[string]interface{} `json:"inputs,omitempty"`
-
 	// Name Its file below the folder of microagents without the ending.
 	Name string `json:"name"`
 
-	// Tools Names of the MCP servers it uses.
-	Tools *[]string `json:"tools,omitempty"`
+	// Type Either repo, always in force, or knowledge, in force once a trigger is said.
+	Type string `json:"type"`
+
+	// Content The instructions.
+	Content string `json:"content"`
 
 	// Triggers Words that bring it into force.
 	Triggers []string `json:"triggers"`
 
-	// Type Either repo, always in force, or knowledge, in force once a trigger is said.
-	Type string `json:"type"`
+	// Inputs What it asks for before it is used.
+	Inputs *[]map[string]interface{} `json:"inputs,omitempty"`
+
+	// Tools Names of the MCP servers it uses.
+	Tools *[]string `json:"tools,omitempty"`
 }
 
 // MicroagentContentResponse A file with instructions for agents and what is in it.
@@ -784,26 +783,26 @@ type MicroagentContentResponse struct {
 	// Content The instructions.
 	Content string `json:"content"`
 
-	// GitProvider Where the repository is.
-	GitProvider nullable.Nullable[string] `json:"git_provider,omitempty"`
-
 	// Path Its path in the repository.
 	Path string `json:"path"`
 
 	// Triggers Words that bring it into force.
 	Triggers *[]string `json:"triggers,omitempty"`
+
+	// GitProvider Where the repository is.
+	GitProvider nullable.Nullable[string] `json:"git_provider,omitempty"`
 }
 
 // MicroagentResponse A file with instructions for agents.
 type MicroagentResponse struct {
-	// CreatedAt When it was made.
-	CreatedAt time.Time `json:"created_at"`
-
 	// Name Its name.
 	Name string `json:"name"`
 
 	// Path Its path in the repository.
 	Path string `json:"path"`
+
+	// CreatedAt When it was made.
+	CreatedAt string `json:"created_at"`
 }
 
 // OwnerType Who owns a repository.
@@ -820,14 +819,14 @@ type POSTProviderModel struct {
 
 // ProviderToken A token of a git provider.
 type ProviderToken struct {
-	// Host Host of the provider, when it is not the usual one.
-	Host nullable.Nullable[string] `json:"host,omitempty"`
-
 	// Token The token itself. Never answered.
 	Token nullable.Nullable[string] `json:"token,omitempty"`
 
 	// UserID Whose token it is.
 	UserID nullable.Nullable[string] `json:"user_id,omitempty"`
+
+	// Host Host of the provider, when it is not the usual one.
+	Host nullable.Nullable[string] `json:"host,omitempty"`
 }
 
 // ProviderType A git provider.
@@ -841,32 +840,32 @@ type ProvidersSetModel struct {
 
 // Repository A repository at a git provider.
 type Repository struct {
+	// ID Its id there.
+	ID string `json:"id"`
+
 	// FullName Its name, written owner/name.
 	FullName string `json:"full_name"`
 
 	// GitProvider A git provider.
 	GitProvider ProviderType `json:"git_provider"`
 
-	// ID Its id there.
-	ID string `json:"id"`
-
 	// IsPublic Whether everyone may read it.
 	IsPublic bool `json:"is_public"`
+
+	// StargazersCount How many like it.
+	StargazersCount nullable.Nullable[int] `json:"stargazers_count,omitempty"`
 
 	// LinkHeader Where the provider has the next page.
 	LinkHeader nullable.Nullable[string] `json:"link_header,omitempty"`
 
-	// MainBranch Its main branch.
-	MainBranch nullable.Nullable[string] `json:"main_branch,omitempty"`
+	// PushedAt When it was last pushed to.
+	PushedAt nullable.Nullable[string] `json:"pushed_at,omitempty"`
 
 	// OwnerType Who owns it.
 	OwnerType nullable.Nullable[OwnerType] `json:"owner_type,omitempty"`
 
-	// PushedAt When it was last pushed to.
-	PushedAt nullable.Nullable[string] `json:"pushed_at,omitempty"`
-
-	// StargazersCount How many like it.
-	StargazersCount nullable.Nullable[int] `json:"stargazers_count,omitempty"`
+	// MainBranch Its main branch.
+	MainBranch nullable.Nullable[string] `json:"main_branch,omitempty"`
 }
 
 // RuntimeStatus State of the runtime in which an agent works.
@@ -874,6 +873,9 @@ type RuntimeStatus string
 
 // ServerInfo How long the server has run, and what it uses.
 type ServerInfo struct {
+	// Uptime Seconds since it was started.
+	Uptime float64 `json:"uptime"`
+
 	// IdleTime Seconds since the last other request.
 	IdleTime float64 `json:"idle_time"`
 
@@ -918,45 +920,27 @@ type ServerInfo struct {
 			Vms int `json:"vms"`
 		} `json:"memory"`
 	} `json:"resources"`
-
-	// Uptime Seconds since it was started.
-	Uptime float64 `json:"uptime"`
 }
 
 // Settings Settings to store. Store Settings says what an absent field does.
 type Settings struct {
+	// Language Language of the web UI, such as en.
+	Language nullable.Nullable[string] `json:"language,omitempty"`
+
 	// Agent Name of the agent. List Agents has those there are.
 	Agent nullable.Nullable[string] `json:"agent,omitempty"`
+
+	// MaxIterations Most steps of the agent for one message.
+	MaxIterations nullable.Nullable[int] `json:"max_iterations,omitempty"`
+
+	// SecurityAnalyzer Name of the security analyzer.
+	SecurityAnalyzer nullable.Nullable[string] `json:"security_analyzer,omitempty"`
 
 	// ConfirmationMode Ask before the agent acts.
 	ConfirmationMode nullable.Nullable[bool] `json:"confirmation_mode,omitempty"`
 
-	// Email Address of the user.
-	Email nullable.Nullable[string] `json:"email,omitempty"`
-
-	// EmailVerified Whether the address is known to be the user's.
-	EmailVerified nullable.Nullable[bool] `json:"email_verified,omitempty"`
-
-	// EnableDefaultCondenser Let long conversations be summarised for the model.
-	EnableDefaultCondenser *bool `json:"enable_default_condenser,omitempty"`
-
-	// EnableProactiveConversationStarters Let the agent propose conversations.
-	EnableProactiveConversationStarters *bool `json:"enable_proactive_conversation_starters,omitempty"`
-
-	// EnableSolvabilityAnalysis Let issues be rated before work on them.
-	EnableSolvabilityAnalysis *bool `json:"enable_solvability_analysis,omitempty"`
-
-	// EnableSoundNotifications Let the web UI play a sound.
-	EnableSoundNotifications *bool `json:"enable_sound_notifications,omitempty"`
-
-	// GitUserEmail Address for commits.
-	GitUserEmail nullable.Nullable[string] `json:"git_user_email,omitempty"`
-
-	// GitUserName Name for commits.
-	GitUserName nullable.Nullable[string] `json:"git_user_name,omitempty"`
-
-	// Language Language of the web UI, such as en.
-	Language nullable.Nullable[string] `json:"language,omitempty"`
+	// LlmModel Model, as provider/model.
+	LlmModel nullable.Nullable[string] `json:"llm_model,omitempty"`
 
 	// LlmAPIKey Key for the model. Never answered.
 	LlmAPIKey nullable.Nullable[string] `json:"llm_api_key,omitempty"`
@@ -964,23 +948,26 @@ type Settings struct {
 	// LlmBaseURL Address of the model. That of its provider when null.
 	LlmBaseURL nullable.Nullable[string] `json:"llm_base_url,omitempty"`
 
-	// LlmModel Model, as provider/model.
-	LlmModel nullable.Nullable[string] `json:"llm_model,omitempty"`
-
-	// MaxBudgetPerTask Most a task may cost, in dollars.
-	MaxBudgetPerTask nullable.Nullable[float64] `json:"max_budget_per_task,omitempty"`
-
-	// MaxIterations Most steps of the agent for one message.
-	MaxIterations nullable.Nullable[int] `json:"max_iterations,omitempty"`
-
-	// McpConfig MCP servers that the agent may use.
-	McpConfig nullable.Nullable[MCPConfig] `json:"mcp_config,omitempty"`
-
 	// RemoteRuntimeResourceFactor Size of a remote runtime.
 	RemoteRuntimeResourceFactor nullable.Nullable[int] `json:"remote_runtime_resource_factor,omitempty"`
 
-	// SandboxAPIKey Key for a remote runtime. Never answered.
-	SandboxAPIKey nullable.Nullable[string] `json:"sandbox_api_key,omitempty"`
+	// SecretsStore Tokens and secrets within settings to store. They have operations of their own.
+	SecretsStore *UserSecretsInput `json:"secrets_store,omitempty"`
+
+	// EnableDefaultCondenser Let long conversations be summarised for the model.
+	EnableDefaultCondenser *bool `json:"enable_default_condenser,omitempty"`
+
+	// EnableSoundNotifications Let the web UI play a sound.
+	EnableSoundNotifications *bool `json:"enable_sound_notifications,omitempty"`
+
+	// EnableProactiveConversationStarters Let the agent propose conversations.
+	EnableProactiveConversationStarters *bool `json:"enable_proactive_conversation_starters,omitempty"`
+
+	// EnableSolvabilityAnalysis Let issues be rated before work on them.
+	EnableSolvabilityAnalysis *bool `json:"enable_solvability_analysis,omitempty"`
+
+	// UserConsentsToAnalytics Whether the web UI may report its use. Null means not asked yet, and it asks.
+	UserConsentsToAnalytics nullable.Nullable[bool] `json:"user_consents_to_analytics,omitempty"`
 
 	// SandboxBaseContainerImage Image that the runtime is built from.
 	SandboxBaseContainerImage nullable.Nullable[string] `json:"sandbox_base_container_image,omitempty"`
@@ -988,17 +975,29 @@ type Settings struct {
 	// SandboxRuntimeContainerImage Image of the runtime.
 	SandboxRuntimeContainerImage nullable.Nullable[string] `json:"sandbox_runtime_container_image,omitempty"`
 
+	// McpConfig MCP servers that the agent may use.
+	McpConfig nullable.Nullable[MCPConfig] `json:"mcp_config,omitempty"`
+
 	// SearchAPIKey Key for web search. Never answered.
 	SearchAPIKey nullable.Nullable[string] `json:"search_api_key,omitempty"`
 
-	// SecretsStore Tokens and secrets within settings to store. They have operations of their own.
-	SecretsStore *UserSecretsInput `json:"secrets_store,omitempty"`
+	// SandboxAPIKey Key for a remote runtime. Never answered.
+	SandboxAPIKey nullable.Nullable[string] `json:"sandbox_api_key,omitempty"`
 
-	// SecurityAnalyzer Name of the security analyzer.
-	SecurityAnalyzer nullable.Nullable[string] `json:"security_analyzer,omitempty"`
+	// MaxBudgetPerTask Most a task may cost, in dollars.
+	MaxBudgetPerTask nullable.Nullable[float64] `json:"max_budget_per_task,omitempty"`
 
-	// UserConsentsToAnalytics Whether the web UI may report its use. Null means not asked yet, and it asks.
-	UserConsentsToAnalytics nullable.Nullable[bool] `json:"user_consents_to_analytics,omitempty"`
+	// Email Address of the user.
+	Email nullable.Nullable[string] `json:"email,omitempty"`
+
+	// EmailVerified Whether the address is known to be the user's.
+	EmailVerified nullable.Nullable[bool] `json:"email_verified,omitempty"`
+
+	// GitUserName Name for commits.
+	GitUserName nullable.Nullable[string] `json:"git_user_name,omitempty"`
+
+	// GitUserEmail Address for commits.
+	GitUserEmail nullable.Nullable[string] `json:"git_user_email,omitempty"`
 }
 
 // SkippedFile A file that was not stored.
@@ -1015,14 +1014,14 @@ type SuggestedTask struct {
 	// GitProvider A git provider.
 	GitProvider ProviderType `json:"git_provider"`
 
-	// IssueNumber Number of the issue or pull request.
-	IssueNumber int `json:"issue_number"`
+	// TaskType What there is to do.
+	TaskType TaskType `json:"task_type"`
 
 	// Repo Repository, written owner/name.
 	Repo string `json:"repo"`
 
-	// TaskType What there is to do.
-	TaskType TaskType `json:"task_type"`
+	// IssueNumber Number of the issue or pull request.
+	IssueNumber int `json:"issue_number"`
 
 	// Title Its title.
 	Title string `json:"title"`
@@ -1045,50 +1044,50 @@ type UpdateConversationRequest struct {
 
 // UploadedFiles What became of each uploaded file.
 type UploadedFiles struct {
-	// SkippedFiles Files that were not stored.
-	SkippedFiles []SkippedFile `json:"skipped_files"`
-
 	// UploadedFiles Absolute paths of the stored files.
 	UploadedFiles []string `json:"uploaded_files"`
+
+	// SkippedFiles Files that were not stored.
+	SkippedFiles []SkippedFile `json:"skipped_files"`
 }
 
 // User A user of a git provider.
 type User struct {
-	// AvatarURL Address of a picture.
-	AvatarURL string `json:"avatar_url"`
-
-	// Company Where the user works.
-	Company nullable.Nullable[string] `json:"company,omitempty"`
-
-	// Email Mail address.
-	Email nullable.Nullable[string] `json:"email,omitempty"`
-
 	// ID Id there.
 	ID string `json:"id"`
 
 	// Login Name there.
 	Login string `json:"login"`
 
+	// AvatarURL Address of a picture.
+	AvatarURL string `json:"avatar_url"`
+
+	// Company Where the user works.
+	Company nullable.Nullable[string] `json:"company,omitempty"`
+
 	// Name Name in full.
 	Name nullable.Nullable[string] `json:"name,omitempty"`
+
+	// Email Mail address.
+	Email nullable.Nullable[string] `json:"email,omitempty"`
 }
 
 // UserSecretsInput Tokens and secrets within settings to store. They have operations of their own.
 type UserSecretsInput struct {
-	// CustomSecrets Secret by name.
-	CustomSecrets *map[string]string `json:"custom_secrets,omitempty"`
-
 	// ProviderTokens Token by git provider.
 	ProviderTokens *map[string]string `json:"provider_tokens,omitempty"`
+
+	// CustomSecrets Secret by name.
+	CustomSecrets *map[string]string `json:"custom_secrets,omitempty"`
 }
 
 // UserSecretsOutput Tokens and secrets within settings that are read, without values.
 type UserSecretsOutput struct {
-	// CustomSecrets Secret by name.
-	CustomSecrets *map[string]string `json:"custom_secrets,omitempty"`
-
 	// ProviderTokens Token by git provider.
 	ProviderTokens *map[string]map[string]UserSecretsOutput_ProviderTokens_AdditionalProperties `json:"provider_tokens,omitempty"`
+
+	// CustomSecrets Secret by name.
+	CustomSecrets *map[string]string `json:"custom_secrets,omitempty"`
 }
 
 // UserSecretsOutputProviderTokens0 defines model for UserSecretsOutput.ProviderTokens.0.
@@ -1104,12 +1103,6 @@ type UserSecretsOutput_ProviderTokens_AdditionalProperties struct {
 
 // ValidationError One mistake in a request.
 type ValidationError struct {
-	// Ctx What the message is made from.
-	Ctx *map[string]interface{} `json:"ctx,omitempty"`
-
-	// Input What was sent there.
-	Input interface{} `json:"input,omitempty"`
-
 	// Loc Where it is: path, query, header or body, then names of fields and places in lists.
 	Loc []ValidationError_Loc_Item `json:"loc"`
 
@@ -1118,6 +1111,12 @@ type ValidationError struct {
 
 	// Type Its kind, such as missing, int_parsing or json_invalid.
 	Type string `json:"type"`
+
+	// Input What was sent there.
+	Input interface{} `json:"input,omitempty"`
+
+	// Ctx What the message is made from.
+	Ctx *map[string]interface{} `json:"ctx,omitempty"`
 }
 
 // ValidationErrorLoc0 defines model for ValidationError.Loc.0.
@@ -1456,12 +1455,12 @@ func (a *AddEventRequest) UnmarshalJSON(b []byte) error {
 		delete(object, "args")
 	}
 
-	if raw, found := object["cause"]; found {
-		err = json.Unmarshal(raw, &a.Cause)
+	if raw, found := object["observation"]; found {
+		err = json.Unmarshal(raw, &a.Observation)
 		if err != nil {
-			return fmt.Errorf("error reading 'cause': %w", err)
+			return fmt.Errorf("error reading 'observation': %w", err)
 		}
-		delete(object, "cause")
+		delete(object, "observation")
 	}
 
 	if raw, found := object["content"]; found {
@@ -1480,36 +1479,20 @@ func (a *AddEventRequest) UnmarshalJSON(b []byte) error {
 		delete(object, "extras")
 	}
 
-	if raw, found := object["id"]; found {
-		err = json.Unmarshal(raw, &a.ID)
-		if err != nil {
-			return fmt.Errorf("error reading 'id': %w", err)
-		}
-		delete(object, "id")
-	}
-
-	if raw, found := object["llm_metrics"]; found {
-		err = json.Unmarshal(raw, &a.LlmMetrics)
-		if err != nil {
-			return fmt.Errorf("error reading 'llm_metrics': %w", err)
-		}
-		delete(object, "llm_metrics")
-	}
-
-	if raw, found := object["observation"]; found {
-		err = json.Unmarshal(raw, &a.Observation)
-		if err != nil {
-			return fmt.Errorf("error reading 'observation': %w", err)
-		}
-		delete(object, "observation")
-	}
-
 	if raw, found := object["source"]; found {
 		err = json.Unmarshal(raw, &a.Source)
 		if err != nil {
 			return fmt.Errorf("error reading 'source': %w", err)
 		}
 		delete(object, "source")
+	}
+
+	if raw, found := object["cause"]; found {
+		err = json.Unmarshal(raw, &a.Cause)
+		if err != nil {
+			return fmt.Errorf("error reading 'cause': %w", err)
+		}
+		delete(object, "cause")
 	}
 
 	if raw, found := object["timeout"]; found {
@@ -1520,20 +1503,36 @@ func (a *AddEventRequest) UnmarshalJSON(b []byte) error {
 		delete(object, "timeout")
 	}
 
-	if raw, found := object["timestamp"]; found {
-		err = json.Unmarshal(raw, &a.Timestamp)
-		if err != nil {
-			return fmt.Errorf("error reading 'timestamp': %w", err)
-		}
-		delete(object, "timestamp")
-	}
-
 	if raw, found := object["tool_call_metadata"]; found {
 		err = json.Unmarshal(raw, &a.ToolCallMetadata)
 		if err != nil {
 			return fmt.Errorf("error reading 'tool_call_metadata': %w", err)
 		}
 		delete(object, "tool_call_metadata")
+	}
+
+	if raw, found := object["llm_metrics"]; found {
+		err = json.Unmarshal(raw, &a.LlmMetrics)
+		if err != nil {
+			return fmt.Errorf("error reading 'llm_metrics': %w", err)
+		}
+		delete(object, "llm_metrics")
+	}
+
+	if raw, found := object["id"]; found {
+		err = json.Unmarshal(raw, &a.ID)
+		if err != nil {
+			return fmt.Errorf("error reading 'id': %w", err)
+		}
+		delete(object, "id")
+	}
+
+	if raw, found := object["timestamp"]; found {
+		err = json.Unmarshal(raw, &a.Timestamp)
+		if err != nil {
+			return fmt.Errorf("error reading 'timestamp': %w", err)
+		}
+		delete(object, "timestamp")
 	}
 
 	if len(object) != 0 {
@@ -1569,10 +1568,10 @@ func (a AddEventRequest) MarshalJSON() ([]byte, error) {
 		}
 	}
 
-	if a.Cause != nil {
-		object["cause"], err = json.Marshal(a.Cause)
+	if a.Observation != nil {
+		object["observation"], err = json.Marshal(a.Observation)
 		if err != nil {
-			return nil, fmt.Errorf("error marshaling 'cause': %w", err)
+			return nil, fmt.Errorf("error marshaling 'observation': %w", err)
 		}
 	}
 
@@ -1588,31 +1587,17 @@ func (a AddEventRequest) MarshalJSON() ([]byte, error) {
 		}
 	}
 
-	if a.ID != nil {
-		object["id"], err = json.Marshal(a.ID)
-		if err != nil {
-			return nil, fmt.Errorf("error marshaling 'id': %w", err)
-		}
-	}
-
-	if a.LlmMetrics != nil {
-		object["llm_metrics"], err = json.Marshal(a.LlmMetrics)
-		if err != nil {
-			return nil, fmt.Errorf("error marshaling 'llm_metrics': %w", err)
-		}
-	}
-
-	if a.Observation != nil {
-		object["observation"], err = json.Marshal(a.Observation)
-		if err != nil {
-			return nil, fmt.Errorf("error marshaling 'observation': %w", err)
-		}
-	}
-
 	if a.Source != nil {
 		object["source"], err = json.Marshal(a.Source)
 		if err != nil {
 			return nil, fmt.Errorf("error marshaling 'source': %w", err)
+		}
+	}
+
+	if a.Cause != nil {
+		object["cause"], err = json.Marshal(a.Cause)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'cause': %w", err)
 		}
 	}
 
@@ -1623,16 +1608,30 @@ func (a AddEventRequest) MarshalJSON() ([]byte, error) {
 		}
 	}
 
-	object["timestamp"], err = json.Marshal(a.Timestamp)
-	if err != nil {
-		return nil, fmt.Errorf("error marshaling 'timestamp': %w", err)
-	}
-
 	if a.ToolCallMetadata != nil {
 		object["tool_call_metadata"], err = json.Marshal(a.ToolCallMetadata)
 		if err != nil {
 			return nil, fmt.Errorf("error marshaling 'tool_call_metadata': %w", err)
 		}
+	}
+
+	if a.LlmMetrics != nil {
+		object["llm_metrics"], err = json.Marshal(a.LlmMetrics)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'llm_metrics': %w", err)
+		}
+	}
+
+	if a.ID != nil {
+		object["id"], err = json.Marshal(a.ID)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'id': %w", err)
+		}
+	}
+
+	object["timestamp"], err = json.Marshal(a.Timestamp)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'timestamp': %w", err)
 	}
 
 	for fieldName, field := range a.AdditionalProperties {
@@ -1669,12 +1668,76 @@ func (a *Event) UnmarshalJSON(b []byte) error {
 		return err
 	}
 
+	if raw, found := object["id"]; found {
+		err = json.Unmarshal(raw, &a.ID)
+		if err != nil {
+			return fmt.Errorf("error reading 'id': %w", err)
+		}
+		delete(object, "id")
+	}
+
+	if raw, found := object["timestamp"]; found {
+		err = json.Unmarshal(raw, &a.Timestamp)
+		if err != nil {
+			return fmt.Errorf("error reading 'timestamp': %w", err)
+		}
+		delete(object, "timestamp")
+	}
+
+	if raw, found := object["source"]; found {
+		err = json.Unmarshal(raw, &a.Source)
+		if err != nil {
+			return fmt.Errorf("error reading 'source': %w", err)
+		}
+		delete(object, "source")
+	}
+
+	if raw, found := object["message"]; found {
+		err = json.Unmarshal(raw, &a.Message)
+		if err != nil {
+			return fmt.Errorf("error reading 'message': %w", err)
+		}
+		delete(object, "message")
+	}
+
+	if raw, found := object["cause"]; found {
+		err = json.Unmarshal(raw, &a.Cause)
+		if err != nil {
+			return fmt.Errorf("error reading 'cause': %w", err)
+		}
+		delete(object, "cause")
+	}
+
 	if raw, found := object["action"]; found {
 		err = json.Unmarshal(raw, &a.Action)
 		if err != nil {
 			return fmt.Errorf("error reading 'action': %w", err)
 		}
 		delete(object, "action")
+	}
+
+	if raw, found := object["observation"]; found {
+		err = json.Unmarshal(raw, &a.Observation)
+		if err != nil {
+			return fmt.Errorf("error reading 'observation': %w", err)
+		}
+		delete(object, "observation")
+	}
+
+	if raw, found := object["tool_call_metadata"]; found {
+		err = json.Unmarshal(raw, &a.ToolCallMetadata)
+		if err != nil {
+			return fmt.Errorf("error reading 'tool_call_metadata': %w", err)
+		}
+		delete(object, "tool_call_metadata")
+	}
+
+	if raw, found := object["llm_metrics"]; found {
+		err = json.Unmarshal(raw, &a.LlmMetrics)
+		if err != nil {
+			return fmt.Errorf("error reading 'llm_metrics': %w", err)
+		}
+		delete(object, "llm_metrics")
 	}
 
 	if raw, found := object["args"]; found {
@@ -1685,12 +1748,12 @@ func (a *Event) UnmarshalJSON(b []byte) error {
 		delete(object, "args")
 	}
 
-	if raw, found := object["cause"]; found {
-		err = json.Unmarshal(raw, &a.Cause)
+	if raw, found := object["timeout"]; found {
+		err = json.Unmarshal(raw, &a.Timeout)
 		if err != nil {
-			return fmt.Errorf("error reading 'cause': %w", err)
+			return fmt.Errorf("error reading 'timeout': %w", err)
 		}
-		delete(object, "cause")
+		delete(object, "timeout")
 	}
 
 	if raw, found := object["content"]; found {
@@ -1709,76 +1772,12 @@ func (a *Event) UnmarshalJSON(b []byte) error {
 		delete(object, "extras")
 	}
 
-	if raw, found := object["id"]; found {
-		err = json.Unmarshal(raw, &a.ID)
-		if err != nil {
-			return fmt.Errorf("error reading 'id': %w", err)
-		}
-		delete(object, "id")
-	}
-
-	if raw, found := object["llm_metrics"]; found {
-		err = json.Unmarshal(raw, &a.LlmMetrics)
-		if err != nil {
-			return fmt.Errorf("error reading 'llm_metrics': %w", err)
-		}
-		delete(object, "llm_metrics")
-	}
-
-	if raw, found := object["message"]; found {
-		err = json.Unmarshal(raw, &a.Message)
-		if err != nil {
-			return fmt.Errorf("error reading 'message': %w", err)
-		}
-		delete(object, "message")
-	}
-
-	if raw, found := object["observation"]; found {
-		err = json.Unmarshal(raw, &a.Observation)
-		if err != nil {
-			return fmt.Errorf("error reading 'observation': %w", err)
-		}
-		delete(object, "observation")
-	}
-
-	if raw, found := object["source"]; found {
-		err = json.Unmarshal(raw, &a.Source)
-		if err != nil {
-			return fmt.Errorf("error reading 'source': %w", err)
-		}
-		delete(object, "source")
-	}
-
 	if raw, found := object["success"]; found {
 		err = json.Unmarshal(raw, &a.Success)
 		if err != nil {
 			return fmt.Errorf("error reading 'success': %w", err)
 		}
 		delete(object, "success")
-	}
-
-	if raw, found := object["timeout"]; found {
-		err = json.Unmarshal(raw, &a.Timeout)
-		if err != nil {
-			return fmt.Errorf("error reading 'timeout': %w", err)
-		}
-		delete(object, "timeout")
-	}
-
-	if raw, found := object["timestamp"]; found {
-		err = json.Unmarshal(raw, &a.Timestamp)
-		if err != nil {
-			return fmt.Errorf("error reading 'timestamp': %w", err)
-		}
-		delete(object, "timestamp")
-	}
-
-	if raw, found := object["tool_call_metadata"]; found {
-		err = json.Unmarshal(raw, &a.ToolCallMetadata)
-		if err != nil {
-			return fmt.Errorf("error reading 'tool_call_metadata': %w", err)
-		}
-		delete(object, "tool_call_metadata")
 	}
 
 	if len(object) != 0 {
@@ -1800,6 +1799,31 @@ func (a Event) MarshalJSON() ([]byte, error) {
 	var err error
 	object := make(map[string]json.RawMessage)
 
+	object["id"], err = json.Marshal(a.ID)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'id': %w", err)
+	}
+
+	object["timestamp"], err = json.Marshal(a.Timestamp)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'timestamp': %w", err)
+	}
+
+	object["source"], err = json.Marshal(a.Source)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'source': %w", err)
+	}
+
+	object["message"], err = json.Marshal(a.Message)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'message': %w", err)
+	}
+
+	object["cause"], err = json.Marshal(a.Cause)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'cause': %w", err)
+	}
+
 	if a.Action != nil {
 		object["action"], err = json.Marshal(a.Action)
 		if err != nil {
@@ -1807,14 +1831,31 @@ func (a Event) MarshalJSON() ([]byte, error) {
 		}
 	}
 
+	if a.Observation != nil {
+		object["observation"], err = json.Marshal(a.Observation)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'observation': %w", err)
+		}
+	}
+
+	object["tool_call_metadata"], err = json.Marshal(a.ToolCallMetadata)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'tool_call_metadata': %w", err)
+	}
+
+	object["llm_metrics"], err = json.Marshal(a.LlmMetrics)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'llm_metrics': %w", err)
+	}
+
 	object["args"], err = json.Marshal(a.Args)
 	if err != nil {
 		return nil, fmt.Errorf("error marshaling 'args': %w", err)
 	}
 
-	object["cause"], err = json.Marshal(a.Cause)
+	object["timeout"], err = json.Marshal(a.Timeout)
 	if err != nil {
-		return nil, fmt.Errorf("error marshaling 'cause': %w", err)
+		return nil, fmt.Errorf("error marshaling 'timeout': %w", err)
 	}
 
 	object["content"], err = json.Marshal(a.Content)
@@ -1827,51 +1868,9 @@ func (a Event) MarshalJSON() ([]byte, error) {
 		return nil, fmt.Errorf("error marshaling 'extras': %w", err)
 	}
 
-	object["id"], err = json.Marshal(a.ID)
-	if err != nil {
-		return nil, fmt.Errorf("error marshaling 'id': %w", err)
-	}
-
-	object["llm_metrics"], err = json.Marshal(a.LlmMetrics)
-	if err != nil {
-		return nil, fmt.Errorf("error marshaling 'llm_metrics': %w", err)
-	}
-
-	object["message"], err = json.Marshal(a.Message)
-	if err != nil {
-		return nil, fmt.Errorf("error marshaling 'message': %w", err)
-	}
-
-	if a.Observation != nil {
-		object["observation"], err = json.Marshal(a.Observation)
-		if err != nil {
-			return nil, fmt.Errorf("error marshaling 'observation': %w", err)
-		}
-	}
-
-	object["source"], err = json.Marshal(a.Source)
-	if err != nil {
-		return nil, fmt.Errorf("error marshaling 'source': %w", err)
-	}
-
 	object["success"], err = json.Marshal(a.Success)
 	if err != nil {
 		return nil, fmt.Errorf("error marshaling 'success': %w", err)
-	}
-
-	object["timeout"], err = json.Marshal(a.Timeout)
-	if err != nil {
-		return nil, fmt.Errorf("error marshaling 'timeout': %w", err)
-	}
-
-	object["timestamp"], err = json.Marshal(a.Timestamp)
-	if err != nil {
-		return nil, fmt.Errorf("error marshaling 'timestamp': %w", err)
-	}
-
-	object["tool_call_metadata"], err = json.Marshal(a.ToolCallMetadata)
-	if err != nil {
-		return nil, fmt.Errorf("error marshaling 'tool_call_metadata': %w", err)
 	}
 
 	for fieldName, field := range a.AdditionalProperties {
@@ -1908,12 +1907,12 @@ func (a *FeedbackRequest) UnmarshalJSON(b []byte) error {
 		return err
 	}
 
-	if raw, found := object["email"]; found {
-		err = json.Unmarshal(raw, &a.Email)
+	if raw, found := object["polarity"]; found {
+		err = json.Unmarshal(raw, &a.Polarity)
 		if err != nil {
-			return fmt.Errorf("error reading 'email': %w", err)
+			return fmt.Errorf("error reading 'polarity': %w", err)
 		}
-		delete(object, "email")
+		delete(object, "polarity")
 	}
 
 	if raw, found := object["permissions"]; found {
@@ -1924,12 +1923,12 @@ func (a *FeedbackRequest) UnmarshalJSON(b []byte) error {
 		delete(object, "permissions")
 	}
 
-	if raw, found := object["polarity"]; found {
-		err = json.Unmarshal(raw, &a.Polarity)
+	if raw, found := object["email"]; found {
+		err = json.Unmarshal(raw, &a.Email)
 		if err != nil {
-			return fmt.Errorf("error reading 'polarity': %w", err)
+			return fmt.Errorf("error reading 'email': %w", err)
 		}
-		delete(object, "polarity")
+		delete(object, "email")
 	}
 
 	if raw, found := object["version"]; found {
@@ -1959,11 +1958,9 @@ func (a FeedbackRequest) MarshalJSON() ([]byte, error) {
 	var err error
 	object := make(map[string]json.RawMessage)
 
-	if a.Email != nil {
-		object["email"], err = json.Marshal(a.Email)
-		if err != nil {
-			return nil, fmt.Errorf("error marshaling 'email': %w", err)
-		}
+	object["polarity"], err = json.Marshal(a.Polarity)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'polarity': %w", err)
 	}
 
 	if a.Permissions != nil {
@@ -1973,9 +1970,11 @@ func (a FeedbackRequest) MarshalJSON() ([]byte, error) {
 		}
 	}
 
-	object["polarity"], err = json.Marshal(a.Polarity)
-	if err != nil {
-		return nil, fmt.Errorf("error marshaling 'polarity': %w", err)
+	if a.Email != nil {
+		object["email"], err = json.Marshal(a.Email)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'email': %w", err)
+		}
 	}
 
 	if a.Version != nil {

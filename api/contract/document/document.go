@@ -204,6 +204,22 @@ func (d *Document) Operations() iter.Seq[Operation] {
 	}
 }
 
+// Fields yields the schemas that have fields, with the names of these, in the
+// order of the document.
+func (d *Document) Fields() iter.Seq2[string, []string] {
+	return func(yield func(string, []string) bool) {
+		for schema, n := range pairs(at(d.root(), "components", "schemas")) {
+			var names []string
+			for name := range pairs(field(n, "properties")) {
+				names = append(names, name)
+			}
+			if len(names) > 0 && !yield(schema, names) {
+				return
+			}
+		}
+	}
+}
+
 var nonWord = regexp.MustCompile(`\W`)
 
 // goName undoes FastAPI's rule for operation ids, function_path_method, and

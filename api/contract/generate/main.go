@@ -3,7 +3,7 @@
 // Go name.
 //
 //	openapi.json + api/overlay.yaml => gen/openapi.json        what we serve and validate against
-//	gen/openapi.json                => gen/names.overlay.yaml  operationId => Go name, read by oapi-codegen
+//	gen/openapi.json                => gen/names.overlay.yaml  operationId => Go name, order of fields; read by oapi-codegen
 //	gen/openapi.json                => gen/version.gen.go      the contract's version
 //
 // It runs from the root of the module (see gen/gen.go) and imports nothing
@@ -75,13 +75,21 @@ func run() error {
 }
 
 // namesOverlay writes the names as an overlay, one operation an action, so
-// that the operations that a new contract brings can be read from its diff.
+// that the operations that a new contract brings can be read from its diff;
+// and the order of the fields of schemas, in which FastAPI writes them.
 func namesOverlay(doc *document.Document) []byte {
 	var b bytes.Buffer
 	b.WriteString("# Code generated from gen/openapi.json by api/contract/generate. DO NOT EDIT.\n" +
-		"overlay: 1.0.0\nx-speakeasy-jsonpath: rfc9535\ninfo:\n  title: Go names of the operations\n  version: 1.0.0\nactions:\n")
+		"overlay: 1.0.0\nx-speakeasy-jsonpath: rfc9535\ninfo:\n  title: Go names of the operations and order of fields\n  version: 1.0.0\nactions:\n")
 	for o := range doc.Operations() {
 		fmt.Fprintf(&b, "  - target: $.paths[%q].%s\n    update: {operationId: %s, x-operation-id: %s}\n", o.Path, strings.ToLower(o.Method), o.GoName, o.ID)
+	}
+	for schema, fields := range doc.Fields() {
+		fmt.Fprintf(&b, "  - target: $.components.schemas[%q].properties\n    update: {", schema)
+		for i, name := range fields {
+			fmt.Fprintf(&b, "%s%q: {x-order: %d}", ", "[:min(2, 2*i)], name, i)
+		}
+		b.WriteString("}\n")
 	}
 	return b.Bytes()
 }
