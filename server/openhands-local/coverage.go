@@ -25,6 +25,10 @@ type coverage struct {
 	differences []conform.Difference
 }
 
+// notRecorded is the state of an operation that the recorded server did not
+// have, whether it is implemented or not: `contract status` tells that.
+const notRecorded = "not recorded"
+
 // coverageCommand makes the page, in the folder of the module.
 const coverageCommand = "go run ./server/openhands-local contract status --markdown >server/openhands-local/COVERAGE.md"
 
@@ -63,11 +67,8 @@ func countCoverage(cases []conform.Case, declared []conform.Difference) []*cover
 	var rows []*coverage
 	for _, op := range gen.Operations {
 		row := &coverage{name: "`" + op.Method + " " + op.Path + "`", state: "implemented", method: op.Method, path: pattern(op.Path)}
-		switch {
-		case slices.Contains(unimplemented, op.Name):
+		if slices.Contains(unimplemented, op.Name) {
 			row.state = "501"
-		case op.Since != "":
-			row.state += ", of " + op.Since
 		}
 		rows = append(rows, row)
 	}
@@ -93,6 +94,11 @@ func countCoverage(cases []conform.Case, declared []conform.Difference) []*cover
 				}
 			}
 		})
+	}
+	for _, row := range rows {
+		if row.requests == 0 {
+			row.state = notRecorded
+		}
 	}
 	return append(rows, other)
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/openhands-local/openhands-local/server"
+	"github.com/openhands-local/openhands-local/server/servertest"
 )
 
 // status runs a command and wants an exit status.
@@ -134,6 +135,7 @@ func folders(t *testing.T, temp string) []string {
 // and none is left behind.
 func TestExecFifty(t *testing.T) {
 	t.Parallel()
+	servertest.Needs(t, "GET /alive") // of openhands-local ready
 	temp := t.TempDir()
 	var (
 		mu     sync.Mutex
@@ -242,6 +244,7 @@ func TestExecKilled(t *testing.T) {
 // TestExecSignals forwards signals: how it ends is for the command to say.
 func TestExecSignals(t *testing.T) {
 	t.Parallel()
+	servertest.Needs(t, "GET /alive") // of openhands-local ready
 	if signal.Ignored(syscall.SIGHUP) {
 		t.Skip("these tests run under nohup, which exec respects")
 	}

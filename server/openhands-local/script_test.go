@@ -80,7 +80,8 @@ func goneFrom(t *testing.T) func(script string) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range asked.FindAllStringSubmatch(string(text), -1) {
+		requests := asked.FindAllStringSubmatch(strings.ReplaceAll(string(text), "openhands-local ready", "\nhttp GET /alive"), -1)
+		for _, m := range requests {
 			if gone := recorded.Gone(was, is, m[1], m[2]); gone != "" {
 				return gone
 			}
