@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -18,15 +19,38 @@ import (
 // code is what the module's source says, without compiling it.
 type code struct {
 	root     string
-	handlers map[string]string   // methods of package api that serve an operation, by name => file:line
-	uses     map[string][]string // names of package gen that other packages use => file:line
+	handlers map[string]string  // methods of package api that serve an operation, by name => file:line
+	uses     map[string][]place // names of package gen that other packages use
+}
+
+// A place is a line of a file, by its path below the module's root.
+type place struct {
+	file string
+	line int
+}
+
+func (p place) String() string { return fmt.Sprintf("%s:%d", p.file, p.line) }
+
+// join writes places, those of one file as one: "api/user.go:37,52".
+func join(places []place) []string {
+	slices.SortFunc(places, func(a, b place) int { return cmp.Or(cmp.Compare(a.file, b.file), cmp.Compare(a.line, b.line)) })
+	var all []string
+	last := ""
+	for _, p := range slices.Compact(places) {
+		if p.file == last {
+			all[len(all)-1] += fmt.Sprintf(",%d", p.line)
+			continue
+		}
+		all, last = append(all, p.String()), p.file
+	}
+	return all
 }
 
 const genPackage = "github.com/openhands-local/openhands-local/gen"
 
 // readCode reads the source of a module.
 func readCode(root string) (*code, error) {
-	c := &code{root, map[string]string{}, map[string][]string{}}
+	c := &code{root, map[string]string{}, map[string][]place{}}
 	return c, filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -46,27 +70,22 @@ func (c *code) read(name string) error {
 	if err != nil {
 		return err
 	}
-	where := func(n ast.Node) string {
-		at := files.Position(n.Pos())
-		short, err := filepath.Rel(c.root, at.Filename)
-		if err != nil {
-			short = at.Filename
-		}
-		return fmt.Sprintf("%s:%d", filepath.ToSlash(short), at.Line)
+	short, err := filepath.Rel(c.root, name)
+	if err != nil {
+		return err
 	}
+	where := func(n ast.Node) place { return place{filepath.ToSlash(short), files.Position(n.Pos()).Line} }
 	usesGen := slices.ContainsFunc(f.Imports, func(i *ast.ImportSpec) bool { return i.Path.Value == `"`+genPackage+`"` })
 	isTest := strings.HasSuffix(name, "_test.go")
 	ast.Inspect(f, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.FuncDecl:
 			if f.Name.Name == "api" && !isTest && servesOperation(n) {
-				c.handlers[n.Name.Name] = where(n)
+				c.handlers[n.Name.Name] = where(n).String()
 			}
 		case *ast.SelectorExpr:
 			if x, ok := n.X.(*ast.Ident); ok && usesGen && x.Name == "gen" {
-				if at := where(n); !slices.Contains(c.uses[n.Sel.Name], at) {
-					c.uses[n.Sel.Name] = append(c.uses[n.Sel.Name], at)
-				}
+				c.uses[n.Sel.Name] = append(c.uses[n.Sel.Name], where(n))
 			}
 		}
 		return true
@@ -190,13 +209,14 @@ func parameters(f *ast.FuncType) string {
 type changedType struct {
 	name string
 	what []string // + added, - removed, ~ changed
-	used []string // file:line
+	used []string // places, by file
 }
 
 // changedTypes returns the types that differ and that code of ours uses, by
-// name or within another.
+// name or within another, and the methods of handlers that have other
+// parameters now.
 func changedTypes(was, is *generated, c *code) []changedType {
-	using := map[string][]string{}
+	using := map[string][]place{}
 	for _, name := range slices.Sorted(maps.Keys(c.uses)) {
 		seen := map[string]bool{}
 		var follow func(name string)
@@ -205,11 +225,7 @@ func changedTypes(was, is *generated, c *code) []changedType {
 				return
 			}
 			seen[t] = true
-			for _, at := range c.uses[name] {
-				if !slices.Contains(using[t], at) {
-					using[t] = append(using[t], at)
-				}
-			}
+			using[t] = append(using[t], c.uses[name]...)
 			for _, inner := range was.names[t] {
 				follow(inner)
 			}
@@ -217,6 +233,11 @@ func changedTypes(was, is *generated, c *code) []changedType {
 		follow(name)
 	}
 	var all []changedType
+	for _, name := range slices.Sorted(maps.Keys(was.methods)) {
+		if now, ok := is.methods[name]; ok && now != was.methods[name] && c.handlers[name] != "" {
+			all = append(all, changedType{"ServerInterface." + name, []string{"~ (" + was.methods[name] + ") → (" + now + ")"}, []string{c.handlers[name]}})
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(was.types)) {
 		used := using[name]
 		if len(used) == 0 {
@@ -225,8 +246,7 @@ func changedTypes(was, is *generated, c *code) []changedType {
 			}
 		}
 		if what := difference(was.types[name], is.types[name]); len(what) > 0 && len(used) > 0 {
-			slices.Sort(used)
-			all = append(all, changedType{name, what, slices.Compact(used)})
+			all = append(all, changedType{name, what, join(used)})
 		}
 	}
 	return all

@@ -71,7 +71,8 @@ func main() {
 type bump struct {
 	root, spec     string
 	dry            bool
-	onlyTests      string // a pattern as of go test -run; empty for all but leftOut
+	noTests        bool
+	copy           string // folder of the copy, which is removed; "" for a new one
 	page, progress io.Writer
 }
 
@@ -114,9 +115,11 @@ func (b *bump) run(ctx context.Context) error {
 	}
 
 	b.say("copying the module")
-	dir, err := os.MkdirTemp("", "openhands-local-bump-")
-	if err != nil {
-		return err
+	dir := b.copy
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "openhands-local-bump-"); err != nil {
+			return err
+		}
 	}
 	defer os.RemoveAll(dir)
 	if err := copyModule(ctx, b.root, dir); err != nil {
@@ -167,9 +170,6 @@ func (b *bump) fetch(ctx context.Context) ([]byte, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, b.spec, nil)
 	if err != nil {
 		return nil, err
-	}
-	if key := os.Getenv("SESSION_API_KEY"); key != "" {
-		r.Header.Set("X-Session-API-Key", key)
 	}
 	answer, err := http.DefaultClient.Do(r)
 	if err != nil {

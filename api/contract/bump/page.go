@@ -68,13 +68,14 @@ func (p *page) line(format string, args ...any) {
 	}
 }
 
-// section writes a heading with what it counts, or that there is nothing.
-func (p *page) section(title string, n int, format string, args ...any) {
+// section writes a heading: what it counts, or what it means that there is
+// nothing.
+func (p *page) section(title string, n int, none, some string, args ...any) {
 	if n == 0 {
-		p.line("%-14s none", title)
+		p.line("%-14s %s", title, none)
 		return
 	}
-	p.line("%-14s %s", title, fmt.Sprintf(format, args...))
+	p.line("%-14s %s", title, fmt.Sprintf(some, args...))
 }
 
 func (r *result) write(w io.Writer) error {
@@ -83,26 +84,26 @@ func (r *result) write(w io.Writer) error {
 	r.writeOperations(p)
 	r.writeChanges(p)
 	left := slices.DeleteFunc(slices.Clone(r.idle), func(i document.Idle) bool { return i.Aside })
-	p.section("Overlay", len(r.idle), "%s left out, %s for what the document has by itself", plural(len(left), "action is", "actions are"), plural(len(r.idle)-len(left), "steps aside", "step aside"))
+	p.section("Overlay", len(r.idle), "every action has its target", "%s left out, %s for what the document has by itself", plural(len(left), "action is", "actions are"), plural(len(r.idle)-len(left), "steps aside", "step aside"))
 	for _, i := range r.idle {
 		p.line("  %s:%d: %s", overlayFile, i.Line, i)
 	}
-	p.section("Cases", len(r.inapplicable), "%d of %d recorded cases no longer apply, and their tests are skipped", len(r.inapplicable), r.cases)
+	p.section("Cases", len(r.inapplicable), fmt.Sprintf("all %d recorded cases apply", r.cases), "%d of %d recorded cases no longer apply, and their tests are skipped", len(r.inapplicable), r.cases)
 	for _, c := range r.inapplicable {
 		p.line("  %s: %s", c.Name, c.Reason)
 	}
-	p.section("Go types", len(r.types), "%s under handlers", plural(len(r.types), "changes", "change"))
+	p.section("Go types", len(r.types), "none under handlers changes", "%s under handlers", plural(len(r.types), "changes", "change"))
 	for _, t := range r.types {
-		p.line("  gen.%s  used at %s", t.name, strings.Join(t.used, ", "))
+		p.line("  gen.%s  %s", t.name, strings.Join(t.used, " "))
 		for _, what := range t.what {
 			p.line("      %s", what)
 		}
 	}
-	p.section("Code", len(r.compileErrors), "%s what the document does not have, or has otherwise: compile errors", plural(len(r.compileErrors), "place names", "places name"))
+	p.section("Code", len(r.compileErrors), "names nothing that the document does not have", "%s what the document does not have, or has otherwise: compile errors", plural(len(r.compileErrors), "place names", "places name"))
 	for _, e := range r.compileErrors {
 		p.line("  %s", e)
 	}
-	p.section("Not validated", len(r.unvalidated), "%s in OpenAPI 3.0 terms", plural(len(r.unvalidated), "construct has no like", "constructs have no like"))
+	p.section("Not validated", len(r.unvalidated), "none", "%s in OpenAPI 3.0 terms", plural(len(r.unvalidated), "construct has no like", "constructs have no like"))
 	for _, pointer := range r.unvalidated {
 		p.line("  %s", pointer)
 	}
@@ -116,7 +117,7 @@ func (r *result) write(w io.Writer) error {
 }
 
 func (r *result) writeOperations(p *page) {
-	p.section("Added", len(r.added), "%s", plural(len(r.added), "operation", "operations"))
+	p.section("Added", len(r.added), "none", "%s", plural(len(r.added), "operation", "operations"))
 	for _, op := range r.added {
 		p.line("  %v", op)
 		if at := r.handlers[op.GoName]; at != "" {
@@ -126,7 +127,7 @@ func (r *result) writeOperations(p *page) {
 		p.line("      answered by 501 until a section of package api has the method")
 		p.line("      %s(%s) error", op.GoName, r.methods[op.GoName])
 	}
-	p.section("Removed", len(r.removed), "%s", plural(len(r.removed), "operation", "operations"))
+	p.section("Removed", len(r.removed), "none", "%s", plural(len(r.removed), "operation", "operations"))
 	for _, op := range r.removed {
 		p.line("  %v", op)
 		switch at := r.handlers[op.GoName]; {
@@ -142,6 +143,9 @@ func (r *result) writeOperations(p *page) {
 var operationChanges = []string{"endpoint-added", "endpoint-removed", "api-removed-without-deprecation", "api-path-removed-without-deprecation",
 	"api-removed-before-sunset", "api-path-removed-before-sunset", "api-path-removed-with-deprecation", "api-removed-with-deprecation"}
 
+// elsewhere is where changes are told that are of no operation.
+const elsewhere = "beside the operations"
+
 func (r *result) writeChanges(p *page) {
 	var order []string
 	by := map[string][]change{}
@@ -150,7 +154,10 @@ func (r *result) writeChanges(p *page) {
 		if slices.Contains(operationChanges, c.ID) {
 			continue
 		}
-		name := strings.TrimSpace(c.Operation + " " + c.Path)
+		name := c.Operation + " " + c.Path
+		if c.Path == "" {
+			name = elsewhere
+		}
 		if by[name] == nil {
 			order = append(order, name)
 		}
@@ -160,7 +167,11 @@ func (r *result) writeChanges(p *page) {
 		}
 	}
 	slices.Sort(order)
-	p.section("Changed", len(order), "%s, %s for clients", plural(len(order), "operation", "operations"), plural(breaking, "breaking change", "breaking changes"))
+	operations := len(order)
+	if by[elsewhere] != nil {
+		operations--
+	}
+	p.section("Changed", len(order), "none", "%s, %s for clients", plural(operations, "operation", "operations"), plural(breaking, "breaking change", "breaking changes"))
 	for _, name := range order {
 		p.line("  %s", name)
 		for _, c := range by[name] {

@@ -38,7 +38,7 @@ func (t *try) run(ctx context.Context, published, doc *document.Document, action
 	if err == nil {
 		err = t.build(ctx)
 	}
-	if err == nil && t.ok() {
+	if err == nil && t.ok() && !t.noTests {
 		err = t.test(ctx)
 	}
 	return errors.Join(err, <-changes)
@@ -151,13 +151,14 @@ func (t *try) build(ctx context.Context) error {
 	return os.WriteFile(filepath.Join(t.dir, coverageFile), out, 0o644)
 }
 
-var compileError = regexp.MustCompile(`(?m)^(?:\./)?([^\s:]+\.go):(\d+):(?:\d+:)? (.*)$`)
+var compileError = regexp.MustCompile(`(?m)^(?:\./)?([^\s:]+\.go):(\d+):(?:\d+:)? (.*(?:\n\t.*)*)$`)
 
-// compileErrors are those in what the go command wrote, as file:line: text.
+// compileErrors are those in what the go command wrote, as file:line: text,
+// which may have further lines.
 func compileErrors(out string) []string {
 	var all []string
 	for _, m := range compileError.FindAllStringSubmatch(out, -1) {
-		line := fmt.Sprintf("%s:%s: %s", filepath.ToSlash(m[1]), m[2], m[3])
+		line := fmt.Sprintf("%s:%s: %s", filepath.ToSlash(m[1]), m[2], strings.ReplaceAll(m[3], "\n\t", "\n      "))
 		if !slices.Contains(all, line) {
 			all = append(all, line)
 		}
@@ -174,9 +175,6 @@ func (t *try) test(ctx context.Context) error {
 	}
 	t.say("testing %s", strings.Join(packages, ", "))
 	args := append([]string{"test", "-json", "-vet=off", "-skip", leftOut}, packages...)
-	if t.onlyTests != "" {
-		args = slices.Insert(args, 2, "-run", t.onlyTests)
-	}
 	started := time.Now()
 	out, err := t.command(ctx, t.dir, "go", args...)
 	if ctx.Err() != nil {
@@ -216,6 +214,7 @@ func (t *try) command(ctx context.Context, dir, name string, args ...string) ([]
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOWORK=off")
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // go test ends what it started
 	cmd.WaitDelay = 10 * time.Second
 	var said bytes.Buffer
 	cmd.Stderr = &said
