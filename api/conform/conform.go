@@ -38,6 +38,12 @@ type Target struct {
 	Start func(ctx context.Context, env map[string]string) (Server, error)
 }
 
+// Check returns what is wrong with the URL of a target that has no Start.
+func (t Target) Check() error {
+	_, err := parseURL(t.URL)
+	return err
+}
+
 // Server is a server that the run started.
 type Server interface {
 	URL() string                       // as Target.URL; asked again after Restart

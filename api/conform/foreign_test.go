@@ -3,6 +3,7 @@ package conform
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -192,6 +193,22 @@ func TestStoppedRunCleansUp(t *testing.T) {
 	}
 	if n := report.Counts[NotApplicable]; n == 0 {
 		t.Errorf("Counts = %v, want requests that were not sent", report.Counts)
+	}
+}
+
+// A request that is under way when the run is stopped did not fail.
+func TestStoppedIsNoFailure(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	over := make(chan bool)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		stop()
+		<-over // no answer until the run is over
+	}))
+	defer server.Close()
+	report, err := Run(ctx, Target{URL: server.URL}, Options{Only: []string{"health"}, Fast: true})
+	close(over)
+	if !errors.Is(err, context.Canceled) || report.Counts[NotApplicable] != report.Steps || report.Steps == 0 {
+		t.Errorf("Run = %v, %v, want all %d requests not applicable", report.Counts, err, report.Steps)
 	}
 }
 

@@ -22,6 +22,9 @@ const (
 	keyHeader      = "X-Session-API-Key"
 )
 
+// stopped is why a request was not sent, or not answered, when the context of the run ended.
+const stopped = "the run was stopped"
+
 // runner holds what all cases of a run share.
 type runner struct {
 	target  Target
@@ -93,7 +96,7 @@ func (s *scenario) run(ctx context.Context) (err error) {
 	s.rules = analyse(s.c, s.runtime != nil)
 	for i := range s.c.Steps {
 		if ctx.Err() != nil {
-			s.rest(i, NotApplicable, "the run was stopped")
+			s.rest(i, NotApplicable, stopped)
 			return nil
 		}
 		if err := s.step(ctx, strconv.Itoa(i), &s.c.Steps[i]); err != nil {
@@ -225,6 +228,10 @@ func (s *scenario) request(ctx context.Context, id string, st *Step) {
 		return
 	}
 	a := s.send(ctx, m, st)
+	if a.Status == 0 && ctx.Err() != nil {
+		s.record(id, st, StepResult{Outcome: NotApplicable, Note: stopped})
+		return
+	}
 	s.capture(st, a)
 	s.record(id, st, s.judge(id, st, m, a))
 	s.act(ctx, m, st, a)

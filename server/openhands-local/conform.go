@@ -29,7 +29,10 @@ func (*conformCmd) Help() string {
 	return "Cases touch only conversations which they made, and delete them. SESSION_API_KEY is sent to a server that wants a key."
 }
 
-var errDiffers = errors.New("the server differs from the recorded one")
+var (
+	errDiffers = errors.New("the server differs from the recorded one")
+	errStopped = errors.New("conform: stopped before all cases were run")
+)
 
 func (c *conformCmd) Run(e *env) error {
 	if c.Differences {
@@ -39,6 +42,10 @@ func (c *conformCmd) Run(e *env) error {
 		return errors.New("conform: want the URL of a server, such as http://localhost:3000")
 	}
 	key, _ := e.lookup("SESSION_API_KEY")
+	target := conform.Target{URL: c.URL, Key: key}
+	if err := target.Check(); err != nil {
+		return fmt.Errorf("conform: %w", err)
+	}
 	o := conform.Options{
 		Only: c.Only, AllowSettings: c.AllowSettings, AllowHarm: c.AllowHarm, AllowAgent: c.AllowAgent, Fast: c.Fast,
 		Progress: func(done, all int, c conform.CaseResult) {
@@ -55,8 +62,10 @@ func (c *conformCmd) Run(e *env) error {
 			fmt.Fprintln(e.stderr, "this openhands-local is lenient, which is counted apart: start it with --strict --settings none --agent none to have the recorded refusals too")
 		}
 	}
-	report, err := conform.Run(e, conform.Target{URL: c.URL, Key: key}, o)
-	if err != nil && !errors.Is(err, context.Canceled) {
+	report, err := conform.Run(e, target, o)
+	if errors.Is(err, context.Canceled) {
+		err = errStopped
+	} else if err != nil {
 		return err
 	}
 	if c.JSON == "-" {
