@@ -92,7 +92,7 @@ func (r *result) write(w io.Writer) error {
 	for _, c := range r.inapplicable {
 		p.line("  %s: %s", c.Name, c.Reason)
 	}
-	p.section("Go types", len(r.types), "none under handlers changes", "%s under handlers", plural(len(r.types), "changes", "change"))
+	p.section("Go types", len(r.types), "none under handlers changes", "%s under handlers", plural(len(r.types), "type changes", "types change"))
 	for _, t := range r.types {
 		p.line("  gen.%s  %s", t.name, strings.Join(t.used, " "))
 		for _, what := range t.what {
