@@ -204,6 +204,43 @@ func TestFaultSlowSocket(t *testing.T) {
 	f.check(t, acknowledged)
 }
 
+// TestFaultFlippedBitAgent: an agent answers in a conversation that has a
+// damaged event.
+func TestFaultFlippedBitAgent(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	s := servertest.NewServer(t, server.Config{Data: data})
+	for _, post := range [][2]string{{"/api", `{"action":"null"}`}, {"/_local", stored("damaged")}} {
+		if a := request(t, "POST", s.URL+post[0]+"/conversations/c/events", post[1]); a.status != http.StatusOK {
+			t.Fatalf("POST %v: %d %s", post, a.status, a.body)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	flip(t, data, `"content":"damaged"`)
+	if err := s.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	f := follow(s.URL, "c")
+	if err := f.join(ctx); err != nil {
+		t.Fatal(err)
+	}
+	defer f.CloseNow()
+	postAll(t, s.URL, "c", "mark")
+	for {
+		frame, err := f.take(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(frame, `"source":"agent","message":"mark"`) {
+			return
+		}
+	}
+}
+
 // TestFaultClients has clients connect, vanish, leave and lag while events are
 // posted, for as many seconds as it has rounds. Nothing is lost or doubled for
 // who comes back, and nothing stays.

@@ -254,6 +254,9 @@ func (a *run) isFirst(id int64) (bool, error) {
 	}
 	a.spoken = true
 	for e, err := range store.Scan(a.ctx, a.c.Store, a.id, store.Range{To: id - 1}) {
+		if damaged := new(store.DamagedEvent); errors.As(err, &damaged) {
+			continue
+		}
 		if err != nil {
 			return false, err
 		}
