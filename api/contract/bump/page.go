@@ -248,7 +248,7 @@ func (r *result) writeVerdict(p *page) {
 		next = append(next, "delete the methods under Removed")
 	}
 	next = append(next, "make check", "commit")
-	p.line("Next: %s. The answers stay those recorded from the version that `contract status` names.", strings.Join(next, ", "))
+	p.line("Next: %s. The answers stay those recorded from %s.", strings.Join(next, ", "), recorded.Version)
 }
 
 func plural(n int, one, many string) string {

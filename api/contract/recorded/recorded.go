@@ -26,10 +26,11 @@ import (
 	"github.com/openhands-local/openhands-local/api/contract/overlay"
 )
 
-// Document is the published contract of the recorded version, OverlayFile what
-// is joined to it. Both are below the module's root.
+// Version is the recorded version, Document its published contract, and
+// OverlayFile what is joined to it. The files are below the module's root.
 const (
-	Document    = "api/contract/testdata/contract-0.53.0.json"
+	Version     = "0.53.0"
+	Document    = "api/contract/testdata/contract-" + Version + ".json"
 	OverlayFile = "api/overlay.yaml"
 )
 
