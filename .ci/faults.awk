@@ -23,6 +23,8 @@ BEGIN { line("fault", "rounds", "result", "") }
 	sub(/^TestFault/, "", name)
 	note = attr[$3, "result"]
 	line(name, attr[$3, "rounds"] ? attr[$3, "rounds"] : 1, result, took (note ? "  " note : ""))
+	delete attr[$3, "rounds"] # another package may have a test of that name
+	delete attr[$3, "result"]
 	count[result]++
 	next
 }

@@ -460,7 +460,7 @@ func putPack(t *testing.T, dir string, name plumbing.Hash) func(pack, idx string
 // TestFaultGitBomb has objects of a few kilobytes that would be large in memory,
 // and trees that have no end: each is refused, and little is read of it.
 func TestFaultGitBomb(t *testing.T) {
-	const large = 64 << 20
+	const large = 32 << 20
 	deflate := func(text string, zeros int) string {
 		var b bytes.Buffer
 		z := zlib.NewWriter(&b)
