@@ -33,9 +33,9 @@ type Server struct {
 // memory, and generated ids and times that repeat; whatever is set is kept.
 // Any number may run side by side.
 //
-// The test fails for an answer that the contract does not have (CheckAnswer;
-// a benchmark's answers are not looked at), and if the server does not end
-// cleanly. If it ends having been more lenient than OpenHands, the test's log
+// The test fails for an answer that the contract does not have (CheckAnswer; a
+// benchmark's answers are not looked at, nor those above 4 MiB), and if the
+// server does not end cleanly. If it ends having been more lenient than OpenHands, the test's log
 // tells how often; Config.Strict refuses instead, and Config.Log has a record
 // of each.
 func NewServer(t testing.TB, c server.Config) *Server {
