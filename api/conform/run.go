@@ -381,6 +381,7 @@ func (s *scenario) parallel(ctx context.Context, id string, group *Step) {
 // judge compares the answer with the recorded one and names the outcome.
 func (s *scenario) judge(id string, st *Step, m message, a Answer) StepResult {
 	whole, lenient := s.listed(st), s.leniency(a)
+	whole.otherRuntime = !s.owned()
 	diffs := compare(st.Method, st.Answer, a, s.vars, whole)
 	r := StepResult{Outcome: Held}
 	switch {
@@ -394,6 +395,7 @@ func (s *scenario) judge(id string, st *Step, m message, a Answer) StepResult {
 		return r
 	}
 	if own := s.rules.view(st); own.partial() {
+		own.otherRuntime = whole.otherRuntime
 		if whole.partial() {
 			own.ignore = append(own.ignore, whole.ignore...)
 			own.own, own.list = whole.own, whole.list
