@@ -19,7 +19,6 @@ package conversation
 import (
 	"context"
 	"errors"
-	"regexp"
 	"sync"
 	"time"
 
@@ -94,13 +93,25 @@ type Info struct {
 	Connections   int // sockets that are connected now
 }
 
-// validID is what an id of a conversation can be; anything else is the id of
-// no conversation and is answered as an unknown one. Upstream takes any text,
-// ids that lead out of its folder too.
-var validID = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
+// maxID is the most letters of an id.
+const maxID = 128
 
-// ValidID tells whether a conversation can have this id.
-func ValidID(id string) bool { return validID.MatchString(id) }
+// ValidID tells whether a conversation can have this id: 1 to 128 letters,
+// digits, '.', '_' and '-', the first of them no '.' and no '-'. Anything else
+// is the id of no conversation, and is answered as an unknown one.
+func ValidID(id string) bool {
+	if id == "" || len(id) > maxID || id[0] == '.' || id[0] == '-' {
+		return false
+	}
+	for _, c := range []byte(id) {
+		switch {
+		case 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
 
 // defaultTitle is upstream's, of the first five characters of an id.
 func defaultTitle(id string) string { return "Conversation " + id[:min(5, len(id))] }

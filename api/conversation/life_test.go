@@ -154,3 +154,14 @@ func TestSessionFailure(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestValidID(t *testing.T) {
+	for id, want := range map[string]bool{
+		"a": true, "0": true, "_": true, "Z-1.b_": true, strings.Repeat("a", 128): true,
+		"": false, ".": false, "-a": false, "a/b": false, "a b": false, "é": false, "a\x00": false, strings.Repeat("a", 129): false,
+	} {
+		if got := conversation.ValidID(id); got != want {
+			t.Errorf("ValidID(%q) = %v, want %v", id, got, want)
+		}
+	}
+}
