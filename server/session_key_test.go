@@ -15,6 +15,7 @@ import (
 // TestSessionKeyREST plays the one transcript of api/live that is about REST
 // alone. What is answered to the right key, the cases of api/conform compare.
 func TestSessionKeyREST(t *testing.T) {
+	servertest.Needs(t, "GET /alive", "GET /api/options/config", "GET /api/conversations/{conversation_id}")
 	text, err := os.ReadFile("../api/live/testdata/transcripts.jsonl")
 	if err != nil {
 		t.Fatal(err)

@@ -100,6 +100,8 @@ func TestConformLeavesDataAlone(t *testing.T) {
 // a server in use: what was there before is no difference.
 func TestConformSettings(t *testing.T) {
 	t.Parallel()
+	servertest.Needs(t, "GET /api/settings", "POST /api/settings", "GET /api/secrets", "POST /api/secrets", "PUT /api/secrets/{secret_id}",
+		"DELETE /api/secrets/{secret_id}", "POST /api/add-git-providers", "POST /api/unset-provider-tokens", "POST /api/conversations")
 	s := servertest.NewServer(t, server.Config{Strict: true})
 	for path, body := range map[string]string{
 		"/api/settings": `{"llm_model":"mine/model","llm_base_url":"http://mine","llm_api_key":"mine","search_api_key":"mine","user_consents_to_analytics":true}`,
