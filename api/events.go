@@ -24,8 +24,11 @@ type events struct{ *deps }
 const (
 	idempotencyHeader = "Idempotency-Key"
 	eventIDHeader     = "X-Event-Id"
-	lenientHeader     = "X-Local-Lenient"
 )
+
+// LenientHeader is in an answer that OpenHands 0.53.0 would have refused, and
+// says what it would have done.
+const LenientHeader = "X-Local-Lenient"
 
 // damagedHeader lists the ids of what an answer had to leave out, since it is
 // damaged on the disk. A trajectory that is long has it as a trailer.
@@ -78,7 +81,7 @@ func (o *events) add(c echo.Context, operation, id string, event []byte) error {
 func (d *deps) lenient(c echo.Context, operation, why string) {
 	h := c.Response().Header()
 	why = headerSafe(why)
-	h.Set(lenientHeader, why)
+	h.Set(LenientHeader, why)
 	d.Log.Warn("more lenient than OpenHands", "request", h.Get(echo.HeaderXRequestID), "operation", operation, "path", c.Request().URL.Path, "why", why)
 }
 
@@ -152,8 +155,7 @@ func (o *events) SearchEvents(c echo.Context, id string, q gen.SearchEventsParam
 }
 
 // pageBuffers are for the text of a page: 100 events of a kilobyte in new
-// memory each time keep the garbage collector busier than all else that a page
-// takes.
+// memory each time would keep the garbage collector busy.
 var pageBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // maxPageBuffer is the most that is kept of one page.

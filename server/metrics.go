@@ -115,7 +115,7 @@ func (m *metrics) handler() http.Handler {
 
 // request notes an answer. One that waits says nothing by the time it took.
 func (m *metrics) request(r *http.Request, answer http.Header, status int, took time.Duration, waits bool) {
-	if answer.Get("X-Local-Lenient") != "" {
+	if answer.Get(api.LenientHeader) != "" {
 		m.lenient.Inc()
 	}
 	operation := cmp.Or(api.Operation(r), "none")
