@@ -29,7 +29,7 @@ func infoOf(i conversation.Info) gen.ConversationInfo {
 	c := gen.ConversationInfo{
 		ConversationID: i.ID, Title: i.Title, Status: new(gen.ConversationStatus(i.Status)), RuntimeStatus: orNull(gen.RuntimeStatus(i.RuntimeStatus)),
 		LastUpdatedAt: orNull(utc(i.UpdatedAt)), CreatedAt: new(utc(i.CreatedAt)),
-		SelectedRepository: orNull(i.Repository), SelectedBranch: orNull(i.Branch),
+		SelectedRepository: given(i.Repository), SelectedBranch: given(i.Branch),
 		GitProvider: orNull(gen.ProviderType(i.GitProvider)), Trigger: orNull(gen.ConversationTrigger(i.Trigger)),
 		NumConnections: new(i.Connections), URL: orNull(""), SessionAPIKey: orNull(""), PrNumber: new([]int{}),
 	}
@@ -45,6 +45,14 @@ func orNull[T ~string](v T) nullable.Nullable[T] {
 		return nullable.NewNullNullable[T]()
 	}
 	return nullable.NewNullableWithValue(v)
+}
+
+// given is a nullable field that is written in any case: null for nil.
+func given[T any](p *T) nullable.Nullable[T] {
+	if p == nil {
+		return nullable.NewNullNullable[T]()
+	}
+	return nullable.NewNullableWithValue(*p)
 }
 
 // utc formats a time as pydantic does: microseconds, left out when they are 0.
@@ -67,7 +75,7 @@ func (o *conversations) NewConversation(c echo.Context) error {
 		return err
 	}
 	d := conversation.Draft{
-		Repository: value(q.Repository), Branch: value(q.SelectedBranch), GitProvider: string(value(q.GitProvider)),
+		Repository: pointer(q.Repository), Branch: pointer(q.SelectedBranch), GitProvider: string(value(q.GitProvider)),
 		Trigger: "gui", InitialMessage: value(q.InitialUserMsg), Images: value(q.ImageUrls),
 	}
 	if q.ConversationID != nil {
@@ -113,7 +121,7 @@ var suggestedTasks = []gen.TaskType{gen.TaskTypeMERGECONFLICTS, gen.TaskTypeFAIL
 // checkOrigin looks at what a conversation is to begin with: a repository,
 // which takes a provider's token that no one can have here, or a task.
 func (o *conversations) checkOrigin(c echo.Context, q *gen.InitSessionRequest, d *conversation.Draft) error {
-	repository := d.Repository
+	repository := value(q.Repository)
 	if m, err := q.CreateMicroagent.Get(); err == nil {
 		repository = m.Repo
 	}
@@ -168,7 +176,7 @@ func (o *conversations) SearchConversations(c echo.Context, q gen.SearchConversa
 	tellDamaged(o.deps, c, "conversations", damagedHeader, damaged.IDs)
 	results, next := []gen.ConversationInfo{}, ""
 	for _, i := range page {
-		if wants(q.SelectedRepository, i.Repository) && wants(q.ConversationTrigger, gen.ConversationTrigger(i.Trigger)) {
+		if wants(q.SelectedRepository, i.Repository) && wants(q.ConversationTrigger, new(gen.ConversationTrigger(i.Trigger))) {
 			results = append(results, infoOf(i))
 		}
 	}
@@ -292,10 +300,10 @@ func saturatingAdd(a, b int) int {
 	return sum
 }
 
-// wants applies one filter of the list. An empty one asks for what nothing
-// has, as upstream, where absence is null.
-func wants[T ~string](filter *T, value T) bool {
-	return filter == nil || *filter == value && value != ""
+// wants applies one filter of the list. Absence is null, which an empty filter
+// does not ask for.
+func wants[T comparable](filter, value *T) bool {
+	return filter == nil || value != nil && *filter == *value
 }
 
 // orDefault is an optional parameter's value.
@@ -310,4 +318,12 @@ func orDefault[T any](p *T, otherwise T) T {
 func value[T any](n nullable.Nullable[T]) T {
 	v, _ := n.Get()
 	return v
+}
+
+// pointer is the value of a nullable field, nil when it is null or absent.
+func pointer[T any](n nullable.Nullable[T]) *T {
+	if v, err := n.Get(); err == nil {
+		return &v
+	}
+	return nil
 }

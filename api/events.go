@@ -70,7 +70,12 @@ func (o *events) add(c echo.Context, operation, id string, event []byte) error {
 		return err
 	}
 	h := c.Response().Header()
-	h.Set(eventIDHeader, strconv.FormatInt(added.ID, 10))
+	if added.Dropped {
+		o.Log.Warn("message dropped, as OpenHands does: the settings' model is not known to see images",
+			"request", h.Get(echo.HeaderXRequestID), "operation", operation, "path", r.URL.Path)
+	} else {
+		h.Set(eventIDHeader, strconv.FormatInt(added.ID, 10))
+	}
 	if len(added.Lenient) > 0 {
 		o.lenient(c, operation, strings.Join(added.Lenient, "; "))
 	}

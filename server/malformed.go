@@ -3,6 +3,8 @@ package server
 import (
 	"bytes"
 	"net"
+	"net/http"
+	"slices"
 )
 
 // plainListener makes connections answer what is no HTTP to net/http as
@@ -18,9 +20,10 @@ func (l plainListener) Accept() (net.Conn, error) {
 }
 
 // plainConn words net/http's own answers as upstream does (recorded
-// misc_protocol, host_header_odd), and lets a percent sign stand for itself in
-// the path of the connection's first request, where no two digits follow
-// (recorded get_events_odd_ids). Later requests have no place that could be
+// misc_protocol, host_header_odd), and mends the target of the connection's
+// first request: a percent sign that no two digits follow stands for itself
+// (recorded get_events_odd_ids), and what begins with no slash is the path of
+// nothing (recorded misc_protocol). Later requests have no place that could be
 // told from here: they get upstream's words.
 type plainConn struct {
 	*net.TCPConn
@@ -37,36 +40,47 @@ func (c *plainConn) Read(b []byte) (int, error) {
 	n, err := c.TCPConn.Read(b)
 	if !c.begun && n > 0 {
 		c.begun = true
-		if literal := escapePercents(b[:n]); literal != nil {
-			n = copy(b, literal)
-			c.rest = literal[n:]
+		if mended := mendTarget(b[:n]); mended != nil {
+			n = copy(b, mended)
+			c.rest = mended[n:]
 		}
 	}
 	return n, err
 }
 
-// escapePercents returns a request with each percent sign of its path that is
-// no escape written as one; nil if there is none. It takes a request line that
-// came in one piece, as nearly all do.
-func escapePercents(request []byte) []byte {
+// mendTarget returns a request with a target that net/http takes; nil if it has
+// one. It takes a request line that came in one piece, as nearly all do.
+func mendTarget(request []byte) []byte {
 	line, _, whole := bytes.Cut(request, []byte("\r\n"))
-	_, target, _ := bytes.Cut(line, []byte(" "))
+	method, rest, _ := bytes.Cut(line, []byte(" "))
+	target, version, ok := bytes.Cut(rest, []byte(" "))
 	path, _, _ := bytes.Cut(target, []byte("?"))
-	if !whole || !bytes.ContainsRune(path, '%') {
+	if !whole || !ok || !bytes.HasPrefix(version, []byte("HTTP/")) || len(path) == 0 || string(method) == http.MethodConnect {
 		return nil
 	}
+	mended, replaced := path, len(path)
+	switch {
+	case path[0] != '/' && string(path) != "*" && !bytes.Contains(path, []byte("://")):
+		mended, replaced = []byte("*"), len(target)
+	case bytes.ContainsRune(path, '%'):
+		mended = escapePercents(path)
+	}
+	if bytes.Equal(mended, path) {
+		return nil
+	}
+	return slices.Concat(method, []byte(" "), mended, request[len(method)+1+replaced:])
+}
+
+// escapePercents writes each percent sign of a path that is no escape as one.
+func escapePercents(path []byte) []byte {
 	var literal []byte
-	done := 0
-	for i := len(line) - len(target); i < len(line)-len(target)+len(path); i++ {
-		if line[i] == '%' && !(i+2 < len(line) && isHex(line[i+1]) && isHex(line[i+2])) {
-			literal = append(append(literal, request[done:i]...), "%25"...)
-			done = i + 1
+	for i, c := range path {
+		literal = append(literal, c)
+		if c == '%' && !(i+2 < len(path) && isHex(path[i+1]) && isHex(path[i+2])) {
+			literal = append(literal, "25"...)
 		}
 	}
-	if literal == nil {
-		return nil
-	}
-	return append(literal, request[done:]...)
+	return literal
 }
 
 func isHex(c byte) bool {

@@ -29,6 +29,7 @@ func TestMalformed(t *testing.T) {
 		{"percent signs before no digits", "GET /api/conversations/%zz%4%C3%A9%/events?a=%zz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", `{"detail":"Conversation %zz%4é% not found"}`},
 		{"a long path of them", "GET /" + strings.Repeat("%", 4000) + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", `{"detail":"Not Found"}`},
 		{"percent signs in the second of a connection", alive + "GET /% HTTP/1.1\r\nHost: localhost\r\n\r\n", "Invalid HTTP request received."},
+		{"no slash before a path", "GET alive?a=%zz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", `{"detail":"Not Found"}`},
 		{"a handler's refusal", "GET /api/conversations/x/events?limit=101 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", `{"detail":"Conversation x not found"}`},
 	} {
 		c, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))

@@ -32,11 +32,12 @@ type Conversation struct {
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"` // of this record; the last event may be later
 
-	Repository  string `json:"repository,omitempty"`
-	Branch      string `json:"branch,omitempty"`
-	GitProvider string `json:"git_provider,omitempty"`
-	Trigger     string `json:"trigger,omitempty"` // "gui", "suggested_task", …
-	Agent       bool   `json:"agent,omitempty"`   // an agent follows it (it was not born of a bare Add Event)
+	// Repository and Branch may be empty texts, which are not the same as none.
+	Repository  *string `json:"repository,omitempty"`
+	Branch      *string `json:"branch,omitempty"`
+	GitProvider string  `json:"git_provider,omitempty"`
+	Trigger     string  `json:"trigger,omitempty"` // "gui", "suggested_task", …
+	Agent       bool    `json:"agent,omitempty"`   // an agent follows it (it was not born of a bare Add Event)
 }
 
 // InUTC returns c as every store keeps it: its times in UTC and without a

@@ -76,7 +76,7 @@ var at = time.Date(2025, 1, 2, 3, 4, 5, 678, time.UTC)
 func sample(t *testing.T) store.Store {
 	s := memstore.New()
 	create(t, s, store.Conversation{ID: "second", CreatedAt: at, UpdatedAt: at})
-	create(t, s, store.Conversation{ID: "first", Title: "<Tïtle> & \"quotes\"", Repository: "o/r", CreatedAt: at.Add(-time.Hour), UpdatedAt: at, Agent: true})
+	create(t, s, store.Conversation{ID: "first", Title: "<Tïtle> & \"quotes\"", Repository: new("o/r"), CreatedAt: at.Add(-time.Hour), UpdatedAt: at, Agent: true})
 	create(t, s, store.Conversation{ID: "third", CreatedAt: at, UpdatedAt: at})
 	add(t, s, "first", `{"action":"message","args":{"content":"hi </script> \ud83d\ude00"}}`)
 	add(t, s, "first", `{"action":"run","args":{"command":"ls","hidden":true}}`)

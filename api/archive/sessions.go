@@ -87,13 +87,13 @@ func (im *importer) folder(dir string) error {
 
 // metadata is the part of metadata.json that a store keeps.
 type metadata struct {
-	Title      string `json:"title"`
-	Repository string `json:"selected_repository"`
-	Branch     string `json:"selected_branch"`
-	Provider   string `json:"git_provider"`
-	Trigger    string `json:"trigger"`
-	CreatedAt  string `json:"created_at"`
-	UpdatedAt  string `json:"last_updated_at"`
+	Title      string  `json:"title"`
+	Repository *string `json:"selected_repository"`
+	Branch     *string `json:"selected_branch"`
+	Provider   string  `json:"git_provider"`
+	Trigger    string  `json:"trigger"`
+	CreatedAt  string  `json:"created_at"`
+	UpdatedAt  string  `json:"last_updated_at"`
 }
 
 // session imports the folder of one conversation.

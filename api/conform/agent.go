@@ -18,7 +18,8 @@ import (
 //     posted one, written while the loop was starting; every event of a conversation that was created to replay.
 //   - Titles. In a case of the group Agent, a title which is neither the default one nor one that the client set was
 //     written by the LLM: any string passes.
-//   - Start-up. A conversation that was recorded as STARTING may be RUNNING already.
+//   - Start-up. A conversation that was recorded as STARTING may be RUNNING already, also where it is started again
+//     while it still starts.
 //
 // Theirs (outcome Theirs): nothing in the answer is the client's. Files read after a runtime was told to write some (run,
 // unless the server has a Runtime, run_ipython, write, edit), a prompt asked of the LLM, the feedback service's answer, and steps that differed between two
@@ -28,6 +29,7 @@ type analysis struct {
 	first  map[string]int             // conversation => id of the first event that an agent or a runtime wrote
 	titles map[string]bool            // titles that the client set
 	acts   bool                       // the case is of the group Agent
+	again  map[*Step]bool             // steps that start a conversation which still starts
 	theirs map[string]bool            // ids of the steps of the third rule
 }
 
@@ -41,8 +43,10 @@ func analyse(c *Case, runtime bool) analysis {
 		first:  map[string]int{},
 		titles: map[string]bool{},
 		acts:   slices.Contains(c.Groups(), Agent),
+		again:  map[*Step]bool{},
 		theirs: map[string]bool{},
 	}
+	starting := map[string]bool{} // the conversation, as recorded before the current step
 	replayed, wrote := map[string]bool{}, map[string]bool{}
 	post := func(conversation, kind string) {
 		if a.posted[conversation] == nil {
@@ -66,6 +70,13 @@ func analyse(c *Case, runtime bool) analysis {
 				}
 				replayed["{{"+name+"}}"] = body.str("replay_json") != ""
 			}
+		}
+		switch {
+		case operation == "start" && s.Answer.Status == 200:
+			a.again[s] = starting[id] && s.answered("conversation_status") == "STARTING"
+			starting[id] = true
+		case operation == "stop", s.Method == "DELETE":
+			starting[id] = false
 		}
 		if s.Method == "PATCH" {
 			a.titles[strings.TrimSpace(s.json().str("title"))] = true
@@ -151,8 +162,20 @@ func (s *Step) events() (pointer string, events []value) {
 	return "/" + name, list.list
 }
 
+// answered returns a member of the recorded answer, "" if it is no text.
+func (s *Step) answered(key string) string {
+	body, err := parseJSON(s.Answer.Body)
+	if err != nil {
+		return ""
+	}
+	return body.str(key)
+}
+
 // view returns the part of the answer to s that is the client's own; the zero view if all of it is.
 func (a analysis) view(s *Step) view {
+	if a.again[s] {
+		return view{starting: true}
+	}
 	if s.Method != "GET" || s.Answer.Status != 200 {
 		return view{}
 	}

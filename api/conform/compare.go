@@ -246,7 +246,7 @@ func (c *comparison) object(pointer string, want, got value) {
 // started tells whether a member of a conversation differs only because its start-up is over already.
 func (c *comparison) started(key string, want, got value) bool {
 	switch key {
-	case "status":
+	case "status", "conversation_status":
 		return want.text == "STARTING" && got.text == "RUNNING"
 	case "runtime_status":
 		return want.kind == 'n' && got.kind == '"'

@@ -35,11 +35,7 @@ var Reasons = map[string]string{
 	"web-ui":         "the web UI needs this answer",
 	"no-names":       "the recorded answer names a product or a machine",
 	"unservable":     "NaN, Infinity and lone surrogates are refused, since no page with them can be served",
-	"no-model":       "there is no model that could lack vision, so images are stored",
-	"http-library":   "Go's HTTP library answers a malformed request by itself",
 	"works-here":     "works here without what the recorded server lacked",
-	"no-empty":       "an empty repository is no repository",
-	"at-once":        "a conversation runs at once, where upstream needs a second",
 }
 
 //go:embed differences.yaml

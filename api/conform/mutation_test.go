@@ -183,6 +183,7 @@ func TestAllowedAnswersPass(t *testing.T) {
 		{"another agent", "add_event_kind_message", "5", noAgent(message + `,{"id":12,"source":"agent","action":"message"}`), Part},
 		{"no title by an LLM", "conversation_title_after_message", "5", body("Noted.", "Conversation 00000"), Part},
 		{"running already", "list_while_starting", "2", body(`"STARTING","runtime_status":null`, `"RUNNING","runtime_status":"STATUS$RUNTIME_STARTED"`), Part},
+		{"started again and running already", "start_body_variants", "20", body("STARTING", "RUNNING"), Part},
 		{"no runtime to write a file", "sub_select_file", "5", refusal(404), Theirs},
 		{"no runtime to write files", "sub_list_files", "7", body(`"/srv/ws/one/.hid","/srv/ws/one/a.txt","/srv/ws/one/d"`, ``), Theirs},
 		{"no LLM", "sub_remember_prompt_cwd", "3", refusal(404), Theirs},
@@ -210,6 +211,8 @@ func TestPostedPartIsCompared(t *testing.T) {
 		{"posted event missing", "add_event_kind_message", "5", body(`"source":"user","message":"hello"`, `"source":"agent","message":"hello"`), []string{"/events"}},
 		{"title set by the client", "conversation_title_after_message", "9", body("Mine", "Noted."), []string{"/title"}},
 		{"stopped while starting", "list_while_starting", "2", body(`"STARTING"`, `"STOPPED"`), []string{"/results/0/status"}},
+		{"running before it starts", "start_body_variants", "18", body("STARTING", "RUNNING"), []string{"/conversation_status"}},
+		{"stopped while it starts", "start_body_variants", "19", body("STARTING", "STOPPED"), []string{"/conversation_status"}},
 		{"a runtime's list of another kind", "sub_list_files", "7", body(`["/srv/ws/one/.hid","/srv/ws/one/a.txt","/srv/ws/one/d"]`, `{}`), []string{"body"}},
 		{"file that no runtime wrote", "sub_list_files", "3", body(`[]`, `["x"]`), []string{"body"}},
 	}

@@ -3,10 +3,12 @@ package conversation
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 
 	"github.com/openhands-local/openhands-local/api/event"
+	"github.com/openhands-local/openhands-local/api/settings"
 	"github.com/openhands-local/openhands-local/store"
 )
 
@@ -15,6 +17,10 @@ type Added struct {
 	ID int64
 	// Repeated: the idempotency key was used before, nothing was stored.
 	Repeated bool
+	// Dropped: the service is strict, and the model that the settings name
+	// sees no images. Nothing was stored, there is no ID, and the
+	// conversation's sockets were told.
+	Dropped bool
 	// Lenient says in which ways 0.53.0 would have refused.
 	Lenient []string
 }
@@ -72,6 +78,20 @@ func (s *Service) add(ctx context.Context, id string, body []byte, key string, r
 			return added, err
 		}
 	}
+	if e.HasImages {
+		blind, err := s.blind(ctx, id)
+		if err != nil {
+			return added, err
+		}
+		if blind && s.c.Strict {
+			s.Tell(id, noVision)
+			added.Dropped = true
+			return added, nil
+		}
+		if blind {
+			added.Lenient = append(added.Lenient, "images to a model that is not known to see them: 0.53.0 drops the message")
+		}
+	}
 	new := store.NewEvent{Flags: uint16(e.Flags), JSON: e.JSON, Key: key}
 	if key != "" {
 		new.Digest = sha256.Sum256(body)
@@ -89,6 +109,24 @@ func (s *Service) add(ctx context.Context, id string, body []byte, key string, r
 		return added, err
 	}
 	return added, nil
+}
+
+// noVision is what sockets are told of a message that is dropped (recorded
+// vision/inactive).
+var noVision = json.RawMessage(`{"error":true,"message":"Model does not support image upload, change to a different model or try without an image."}`)
+
+// blind tells whether a conversation has an agent whose model sees no images.
+func (s *Service) blind(ctx context.Context, id string) (bool, error) {
+	c, err := s.get(ctx, id)
+	if err != nil || !c.Agent {
+		return false, err
+	}
+	text, err := s.c.Store.Record(ctx, SettingsRecord)
+	if err != nil || text == nil {
+		return false, err
+	}
+	sees, err := settings.SeesImages(text)
+	return !sees, err
 }
 
 // bear makes a conversation for a bare event: it runs and has no agent.

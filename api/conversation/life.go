@@ -17,8 +17,8 @@ import (
 // A Draft says what a new conversation is to be. Everything may be empty.
 type Draft struct {
 	ID          string // generated when empty
-	Repository  string
-	Branch      string
+	Repository  *string
+	Branch      *string
 	GitProvider string
 	Trigger     string
 	// InitialMessage is the user's first message, stored after the

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/openhands-local/openhands-local/api/conversation"
+	"github.com/openhands-local/openhands-local/store"
 	"github.com/openhands-local/openhands-local/store/memstore"
 )
 
@@ -162,6 +163,48 @@ func TestValidID(t *testing.T) {
 	} {
 		if got := conversation.ValidID(id); got != want {
 			t.Errorf("ValidID(%q) = %v, want %v", id, got, want)
+		}
+	}
+}
+
+// TestImages: a strict service drops images for a model that sees none, where
+// there is an agent, and tells so; another keeps them.
+func TestImages(t *testing.T) {
+	const images = `{"action":"message","args":{"content":"look","image_urls":["data:image/png;base64,AAAA"]}}`
+	const told = `{"error":true,"message":"Model does not support image upload, change to a different model or try without an image."}`
+	for _, tt := range []struct {
+		model   string
+		strict  bool
+		body    string
+		dropped bool
+		lenient int
+	}{
+		{"openai/fake", true, images, true, 0},
+		{"openai/fake", true, strings.Replace(images, "image_urls", "images_urls", 1), true, 0},
+		{"openai/fake", true, strings.Replace(images, `["data:image/png;base64,AAAA"]`, "[]", 1), false, 0},
+		{"openai/fake", false, images, false, 1},
+		{"gpt-4o", true, images, false, 0},
+	} {
+		st := memstore.New()
+		s := conversation.New(conversation.Config{Store: st, NewID: func() string { return "c" }, Now: time.Now, Strict: tt.strict})
+		settings := fmt.Appendf(nil, `{"llm_model":%q,"llm_api_key":"k"}`, tt.model)
+		if err := st.UpdateRecord(t.Context(), conversation.SettingsRecord, func([]byte) ([]byte, error) { return settings, nil }); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Create(t.Context(), conversation.Draft{}); err != nil {
+			t.Fatal(err)
+		}
+		var noticed []string
+		s.Listen(func(n conversation.Notice) { noticed = append(noticed, string(n.Update)) })
+		added, err := s.Act(t.Context(), "c", []byte(tt.body))
+		if added.Dropped != tt.dropped || len(added.Lenient) != tt.lenient || err != nil {
+			t.Errorf("%+v: Act = %+v, %v", tt, added, err)
+		}
+		if got := slices.Equal(noticed, []string{told}); got != tt.dropped {
+			t.Errorf("%+v: sockets are told %q", tt, noticed)
+		}
+		if page, err := st.Events(t.Context(), "c", store.Range{From: 4, To: store.All.To}, 10); err != nil || len(page) == 1 == tt.dropped {
+			t.Errorf("%+v: stored %v, %v", tt, page, err)
 		}
 	}
 }

@@ -62,6 +62,9 @@ type Event struct {
 	Kind string
 	// Lenient says why 0.53.0 would have refused it; empty when it would not.
 	Lenient string
+	// HasImages: it is a message with images, which 0.53.0 asks a model with
+	// vision for.
+	HasImages bool
 
 	state string // that a change_agent_state action asks for
 }

@@ -99,7 +99,10 @@ func (d *decoding) known(v pyjson.Value, s side, k *kind) Event {
 		hidden = in.value("hidden")
 	}
 	e.Flags = flagsOf(e.JSON, d.Source, s.member, k.name, hidden)
-	if k.name == "change_agent_state" {
+	switch k.name {
+	case "message":
+		e.HasImages = in.value("image_urls").Truthy()
+	case "change_agent_state":
 		if state := in.value("agent_state"); state.Kind() == pyjson.String {
 			e.state = state.Text()
 		}

@@ -116,6 +116,9 @@ func (s *Server) act(socket *socketio.Socket, e *socketio.Event) {
 		s.c.Log.Warn("socket: event dropped", "conversation", id, "name", e.Name, "reason", err.Error())
 		return
 	}
+	if added.Dropped {
+		s.c.Log.Warn("socket: event dropped", "conversation", id, "name", e.Name, "reason", "the settings' model is not known to see images")
+	}
 	if len(added.Lenient) > 0 && s.c.Lenient != nil {
 		s.c.Lenient()
 	}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -847,10 +848,10 @@ func TestSchema1(t *testing.T) {
 	created := time.Date(2025, 1, 2, 3, 4, 5, 678_000_000, time.UTC)
 	want := []store.Conversation{
 		{ID: "newer", Birth: 3, Title: "new", CreatedAt: created.Add(time.Hour), UpdatedAt: created.Add(time.Hour), Agent: true},
-		{ID: "older", Birth: 1, CreatedAt: created, UpdatedAt: created.Add(2 * time.Hour), Repository: "owner/name",
-			Branch: "main", GitProvider: "github", Trigger: "gui"},
+		{ID: "older", Birth: 1, CreatedAt: created, UpdatedAt: created.Add(2 * time.Hour), Repository: new("owner/name"),
+			Branch: new("main"), GitProvider: "github", Trigger: "gui"},
 	}
-	if got, total, err := s.Conversations(t.Context(), 0, 10); !slices.Equal(got, want) || total != 2 || err != nil {
+	if got, total, err := s.Conversations(t.Context(), 0, 10); !reflect.DeepEqual(got, want) || total != 2 || err != nil {
 		t.Errorf("Conversations = %+v, %d, %v, want %+v", got, total, err, want)
 	}
 	page, err := s.Events(t.Context(), "newer", store.All, 10)
@@ -894,8 +895,8 @@ func writeSchema1(t *testing.T, sample string) {
 		}
 	}
 	for _, c := range []store.Conversation{
-		{ID: "older", CreatedAt: created, UpdatedAt: created.Add(2 * time.Hour), Repository: "owner/name",
-			Branch: "main", GitProvider: "github", Trigger: "gui"},
+		{ID: "older", CreatedAt: created, UpdatedAt: created.Add(2 * time.Hour), Repository: new("owner/name"),
+			Branch: new("main"), GitProvider: "github", Trigger: "gui"},
 		{ID: "deleted", CreatedAt: created},
 		{ID: "newer", Title: "new", CreatedAt: created.Add(time.Hour), UpdatedAt: created.Add(time.Hour), Agent: true},
 	} {

@@ -15,6 +15,7 @@ import (
 	"iter"
 	"maps"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -127,15 +128,15 @@ func testCreate(t *testing.T, s store.Store) {
 	zone := time.FixedZone("", 3600)
 	want := store.Conversation{
 		ID: "c", Birth: 77, Title: "title", CreatedAt: time.Now().In(zone), UpdatedAt: time.Now().Add(time.Hour),
-		Repository: "owner/name", Branch: "main", GitProvider: "github", Trigger: "gui", Agent: true,
+		Repository: new("owner/name"), Branch: new(""), GitProvider: "github", Trigger: "gui", Agent: true,
 	}
 	got, err := s.Create(t.Context(), want)
 	want = want.InUTC()
 	want.Birth = 1
-	if got != want || err != nil {
+	if !reflect.DeepEqual(got, want) || err != nil {
 		t.Errorf("Create = %+v, %v, want %+v", got, err, want)
 	}
-	if got, err := s.Conversation(t.Context(), "c"); got != want || err != nil {
+	if got, err := s.Conversation(t.Context(), "c"); !reflect.DeepEqual(got, want) || err != nil {
 		t.Errorf("Conversation = %+v, %v, want %+v", got, err, want)
 	}
 	add(t, s, "c", "{}", 0)
@@ -144,7 +145,7 @@ func testCreate(t *testing.T, s store.Store) {
 	if got != (store.Conversation{}) {
 		t.Errorf("Create of what exists = %+v, want none", got)
 	}
-	if got, err := s.Conversation(t.Context(), "c"); got != want || err != nil {
+	if got, err := s.Conversation(t.Context(), "c"); !reflect.DeepEqual(got, want) || err != nil {
 		t.Errorf("Conversation after a refused Create = %+v, %v, want %+v", got, err, want)
 	}
 	if c := create(t, s, "d"); c.Birth != 2 {
