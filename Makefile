@@ -1,4 +1,4 @@
-# Everything goes through the go command; tools are pinned in go.mod.
+# Everything goes through the go command; tools are pinned in .tools.mod.
 
 GO      ?= go
 PROGRAM := ./server/openhands-local
@@ -27,7 +27,7 @@ check: generate ## what must hold before a commit
 	git diff --exit-code -- gen server/openhands-local/COVERAGE.md
 	test -z "$$(git ls-files '*.go' | grep -v '\.gen\.go$$' | xargs gofmt -l | tee /dev/stderr)"
 	$(GO) vet ./...
-	$(GO) tool staticcheck ./...
+	$(GO) tool -modfile=.tools.mod staticcheck ./...
 	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null $(PROGRAM)
 	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 $(GO) build -o /dev/null $(PROGRAM)
 	@$(GO) env CGO_ENABLED | grep -q 1 && command -v $$($(GO) env CC) >/dev/null || { echo "check: the race detector needs cgo and a C compiler ($$($(GO) env CC)): install one"; exit 1; }

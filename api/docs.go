@@ -1,11 +1,13 @@
 package api
 
 import (
+	"html"
 	"net/http"
-	"slices"
+	"sync"
 
 	"github.com/labstack/echo/v4"
-	"github.com/swaggest/swgui/v5emb"
+	"github.com/swaggest/swgui/v5/static"
+	"github.com/vearutop/statigz"
 
 	"github.com/openhands-local/openhands-local/gen"
 )
@@ -20,6 +22,41 @@ const securityPath = "/security/"
 
 var securityMethods = []string{http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut}
 
+// docsPage shows the contract by Swagger UI, whose files are served below
+// /docs.
+func docsPage() string {
+	return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>OpenHands ` + html.EscapeString(Versions()) + ` · openhands-local</title>
+<link rel="stylesheet" href="/docs/swagger-ui.css">
+<link rel="icon" type="image/png" href="/docs/favicon-32x32.png">
+</head>
+<body>
+<div id="ui"></div>
+<script src="/docs/swagger-ui-bundle.js"></script>
+<script>
+SwaggerUIBundle({
+  url: "/openapi.json", dom_id: "#ui", deepLinking: true, validatorUrl: null, defaultModelsExpandDepth: -1,
+  presets: [SwaggerUIBundle.presets.apis], plugins: [SwaggerUIBundle.plugins.DownloadUrl],
+});
+</script>
+</body>
+</html>
+`
+}
+
+// noSignIn answers where FastAPI has the end of an OAuth sign-in.
+const noSignIn = `<!doctype html>
+<title>No sign-in</title>
+<p>This API has no OAuth sign-in. <a href="/docs">Its operations</a>
+`
+
+// docsFiles are Swagger UI's. They are read when they are first asked for:
+// that is memory and a millisecond which a start need not take.
+var docsFiles = sync.OnceValue(func() http.Handler { return http.StripPrefix("/docs", statigz.FileServer(static.FS)) })
+
 // registerDocs serves the contract and a page to read and try it, which
 // needs no network.
 func registerDocs(e *echo.Echo) {
@@ -27,50 +64,20 @@ func registerDocs(e *echo.Echo) {
 		e.GET(path, h)
 		e.HEAD(path, h)
 	}
-	both("/openapi.json", func(c echo.Context) error { return writeBytes(c, http.StatusOK, gen.OpenAPI) })
-
-	page := v5emb.New("OpenHands "+Versions()+" · openhands-local", "/openapi.json", "/docs")
-	html := func(path string) echo.HandlerFunc {
+	page := func(text string) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			r := c.Request().Clone(c.Request().Context())
-			r.URL.Path = path
-			page.ServeHTTP(htmlWriter{c.Response()}, r)
-			return nil
+			return c.Blob(http.StatusOK, "text/html; charset=utf-8", []byte(text))
 		}
 	}
-	both("/docs", html("/docs"))
-	both("/redoc", html("/docs"))
-	both("/docs/oauth2-redirect", html("/docs/oauth2-redirect.html"))
+	both("/openapi.json", func(c echo.Context) error { return writeBytes(c, http.StatusOK, gen.OpenAPI) })
+	both("/docs", page(docsPage()))
+	both("/redoc", page(docsPage()))
+	both("/docs/oauth2-redirect", page(noSignIn))
 	e.Match(securityMethods, securityPath+"*", func(echo.Context) error { return errNowhere })
 	e.GET("/docs/:asset", func(c echo.Context) error {
 		c.Response().Header().Del("Pragma")
 		c.Response().Header().Del("Expires")
-		page.ServeHTTP(c.Response(), c.Request())
+		docsFiles().ServeHTTP(c.Response(), c.Request())
 		return nil
 	})
-}
-
-// htmlWriter names the charset, which the page's own handler leaves out, and
-// leaves out what that adds.
-type htmlWriter struct{ http.ResponseWriter }
-
-func (w htmlWriter) WriteHeader(status int) {
-	w.clean()
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w htmlWriter) Write(b []byte) (int, error) {
-	w.clean()
-	return w.ResponseWriter.Write(b)
-}
-
-func (w htmlWriter) clean() {
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Del("Etag")
-	if vary := slices.DeleteFunc(slices.Clone(h.Values("Vary")), func(v string) bool { return v == "Accept-Encoding" }); len(vary) > 0 {
-		h["Vary"] = vary
-	} else {
-		h.Del("Vary")
-	}
 }

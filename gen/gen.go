@@ -11,7 +11,7 @@ package gen
 import _ "embed"
 
 //go:generate go run -C .. ./api/contract/generate
-//go:generate sh -c "cd .. && go tool oapi-codegen -config oapi-codegen.yaml gen/openapi.json"
+//go:generate sh -c "cd .. && go tool -modfile=.tools.mod oapi-codegen -config oapi-codegen.yaml gen/openapi.json"
 
 // OpenAPI is the contract as it is served: openapi.json of the module's root
 // joined with api/overlay.yaml. It must not be changed.

@@ -218,7 +218,7 @@ func main() {
 		}
 		return string(out)
 	}
-	run("go", "tool", "oapi-codegen", "-generate", "types,client", "-package", "main", "-o", client, spec)
+	run("go", "tool", "-modfile=.tools.mod", "oapi-codegen", "-generate", "types,client", "-package", "main", "-o", client, spec)
 	text, err := os.ReadFile(client)
 	if err != nil {
 		t.Fatal(err)

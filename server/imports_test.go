@@ -42,7 +42,7 @@ var imports = map[string][]string{
 	"api/conversation": {"api/event", "api/pyjson", "api/settings", "store"},
 	"api": {"api/archive", "api/contract", "api/conversation", "api/event", "api/pyjson", "api/settings", "api/workspace", "gen", "store",
 		"github.com/labstack/echo/v4", "github.com/oapi-codegen/nullable",
-		"github.com/shirou/gopsutil/v4/disk", "github.com/shirou/gopsutil/v4/process", "github.com/swaggest/swgui/v5emb"},
+		"github.com/shirou/gopsutil/v4/disk", "github.com/shirou/gopsutil/v4/process", "github.com/swaggest/swgui/v5/static", "github.com/vearutop/statigz"},
 
 	"server/agent": {"api/conversation", "api/event", "api/pyjson", "store", "go.yaml.in/yaml/v3"},
 	"server": {"api", "api/archive", "api/contract", "api/conversation", "api/live", "api/live/engineio", "api/settings", "api/workspace", "gen", "server/agent", "server/scratch", "server/ui", "store", "store/boltstore", "store/memstore", "github.com/google/uuid",

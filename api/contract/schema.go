@@ -235,21 +235,18 @@ func (c *converter) opaqueKeyword(s *schema, key string, v pyjson.Value, at stri
 
 // raise and lower keep the narrower of `minimum` and `exclusiveMinimum` (or
 // the maxima): 3.0 has one number and says whether it is excluded.
-func raise(bound **float64, exclusive *openapi3.ExclusiveBound, to float64, excluded bool) {
+func raise(bound **float64, exclusive *bool, to float64, excluded bool) {
 	narrow(bound, exclusive, to, excluded, *bound == nil || to > **bound)
 }
 
-func lower(bound **float64, exclusive *openapi3.ExclusiveBound, to float64, excluded bool) {
+func lower(bound **float64, exclusive *bool, to float64, excluded bool) {
 	narrow(bound, exclusive, to, excluded, *bound == nil || to < **bound)
 }
 
-func narrow(bound **float64, exclusive *openapi3.ExclusiveBound, to float64, excluded, narrower bool) {
+func narrow(bound **float64, exclusive *bool, to float64, excluded, narrower bool) {
 	if narrower || to == **bound && excluded {
 		*bound = &to
-		*exclusive = openapi3.ExclusiveBound{}
-		if excluded {
-			exclusive.Bool = &excluded
-		}
+		*exclusive = excluded
 	}
 }
 
@@ -282,7 +279,11 @@ func setTypes(s *schema, v pyjson.Value) {
 func setEnum(s *schema, values []pyjson.Value) {
 	quoted := make([]string, len(values))
 	for i, v := range values {
-		s.view.Enum = append(s.view.Enum, plain(v))
+		allowed := plain(v)
+		if v.Kind() == pyjson.Int {
+			allowed = v.Float64() // as kin-openapi compares integers
+		}
+		s.view.Enum = append(s.view.Enum, allowed)
 		s.enum = append(s.enum, v.Text())
 		quoted[i] = v.Repr()
 		s.opaque = s.opaque || v.Kind() != pyjson.String

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -83,6 +84,7 @@ func (s *serveCmd) Run(e *env) error {
 		}
 		defer os.Remove(s.ReadyFile)
 	}
+	go debug.FreeOSMemory() // what the start needed, while nobody waits
 	return srv.Run(e)
 }
 

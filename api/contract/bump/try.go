@@ -94,7 +94,7 @@ func (t *try) contract(published, doc *document.Document, actions []document.Act
 
 // changelog asks oasdiff what changed in operations that were there.
 func (t *try) changelog(ctx context.Context) error {
-	out, err := t.command(ctx, t.root, "go", "tool", "oasdiff", "changelog", "--format", "json",
+	out, err := t.command(ctx, t.root, "go", "tool", "-modfile=.tools.mod", "oasdiff", "changelog", "--format", "json",
 		publishedFile, filepath.Join(t.dir, publishedFile))
 	if err != nil {
 		return fmt.Errorf("oasdiff: %w\n%s", err, out)
