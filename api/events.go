@@ -136,23 +136,22 @@ func (o *events) SearchEvents(c echo.Context, id string, q gen.SearchEventsParam
 			return err
 		}
 	}
-	page, err := o.Conversations.Search(c.Request().Context(), id, w, f)
-	if err != nil {
-		return err
-	}
-	tellDamaged(o.deps, c, "events", damagedHeader, page.Damaged)
 	buffer := pageBuffers.Get().(*[]byte)
 	text := append((*buffer)[:0], `{"events":[`...)
-	for i, e := range page.Events {
-		if i > 0 {
+	begun := len(text)
+	page, err := o.Conversations.Search(c.Request().Context(), id, w, f, func(e store.Event) {
+		if len(text) > begun {
 			text = append(text, ',')
 		}
 		text = event.AppendServed(text, e.ID, e.JSON, event.Flags(e.Flags))
+	})
+	if err == nil {
+		tellDamaged(o.deps, c, "events", damagedHeader, page.Damaged)
+		text = append(text, `],"has_more":`...)
+		text = strconv.AppendBool(text, page.More)
+		text = append(text, '}')
+		err = writeBytes(c, http.StatusOK, text)
 	}
-	text = append(text, `],"has_more":`...)
-	text = strconv.AppendBool(text, page.More)
-	text = append(text, '}')
-	err = writeBytes(c, http.StatusOK, text)
 	if *buffer = text; cap(text) <= maxPageBuffer {
 		pageBuffers.Put(buffer)
 	}

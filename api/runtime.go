@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -14,6 +15,7 @@ import (
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/event"
 	"github.com/openhands-local/openhands-local/gen"
+	"github.com/openhands-local/openhands-local/store"
 )
 
 // runtime has the operations that ask what a conversation runs in, and the
@@ -53,19 +55,16 @@ func (o *runtime) AddExperimentConfigForConversation(c echo.Context, id string) 
 // GetPrompt proposes a text to remember an event by. Upstream asks the model.
 func (o *runtime) GetPrompt(c echo.Context, id string, q gen.GetPromptParams) error {
 	n := int64(q.EventID)
-	page, err := o.Conversations.Search(c.Request().Context(), id, conversation.Window{Start: n, End: n, Limit: 1}, event.Filter{})
-	if err != nil {
+	var e struct{ Message any }
+	var unread error
+	_, err := o.Conversations.Search(c.Request().Context(), id, conversation.Window{Start: n, End: n, Limit: 1}, event.Filter{},
+		func(found store.Event) { unread = json.Unmarshal(found.JSON, &e) })
+	if err = cmp.Or(err, unread); err != nil {
 		return err
 	}
 	text := "Remember this conversation."
-	if len(page.Events) > 0 {
-		var e struct{ Message any }
-		if err := json.Unmarshal(page.Events[0].JSON, &e); err != nil {
-			return err
-		}
-		if m, ok := e.Message.(string); ok && m != "" {
-			text = "Remember this: " + m
-		}
+	if m, ok := e.Message.(string); ok && m != "" {
+		text = "Remember this: " + m
 	}
 	return writeJSON(c, http.StatusOK, struct {
 		Status string `json:"status"`

@@ -1,13 +1,14 @@
 package server
 
 import (
+	"encoding/binary"
+	"encoding/hex"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/openhands-local/openhands-local/api"
 )
@@ -67,11 +68,20 @@ func (b *timedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// requestID returns 32 hexadecimal digits. They tell requests apart, and need
+// not be hard to guess.
+func requestID() string {
+	var id [16]byte
+	binary.BigEndian.PutUint64(id[:8], rand.Uint64())
+	binary.BigEndian.PutUint64(id[8:], rand.Uint64())
+	return hex.EncodeToString(id[:])
+}
+
 // observe gives every request an id, which answer and records carry, counts
 // it, and writes a record of it if it was slow or if that was asked for.
 func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := uuid.NewString()
+		id := requestID()
 		w.Header().Set("X-Request-Id", id)
 		start, seen := time.Now(), &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		s.metrics.inFlight.Inc()

@@ -45,7 +45,7 @@ var imports = map[string][]string{
 		"github.com/shirou/gopsutil/v4/disk", "github.com/shirou/gopsutil/v4/process", "github.com/swaggest/swgui/v5/static", "github.com/vearutop/statigz"},
 
 	"server/agent": {"api/conversation", "api/event", "api/pyjson", "store", "go.yaml.in/yaml/v3"},
-	"server": {"api", "api/archive", "api/contract", "api/conversation", "api/live", "api/live/engineio", "api/settings", "api/workspace", "gen", "server/agent", "server/scratch", "server/ui", "store", "store/boltstore", "store/memstore", "github.com/google/uuid",
+	"server": {"api", "api/archive", "api/contract", "api/conversation", "api/live", "api/live/engineio", "api/settings", "api/workspace", "gen", "server/agent", "server/scratch", "server/ui", "store", "store/boltstore", "store/memstore",
 		"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors", "github.com/prometheus/client_golang/prometheus/promhttp"},
 	"server/scratch":              nil,
 	"server/ui":                   nil,

@@ -6,6 +6,31 @@ import (
 	"iter"
 )
 
+// Events returns one page of a range: at most limit, PageEvents and about
+// PageBytes, but at least one if there is any and limit is above 0. A shorter
+// page than asked for does not mean that it was the last. An unknown
+// conversation is ErrNotFound. A stored event that does not read back as it was
+// written is a [DamagedEvent], with the events before it.
+func Events(ctx context.Context, s Store, conversation string, r Range, limit int) (page []Event, err error) {
+	if limit = min(limit, PageEvents); limit <= 0 {
+		r = Range{To: -1}
+	}
+	size := 0
+	var room []byte // that the page's events are copied to
+	err = s.Visit(ctx, conversation, r, func(e Event) bool {
+		if len(e.JSON) > cap(room)-len(room) { // of that many more
+			room = make([]byte, 0, max(len(e.JSON), min((limit-len(page))*len(e.JSON), PageBytes-size)))
+		}
+		start := len(room)
+		room = append(room, e.JSON...)
+		e.JSON = room[start:len(room):len(room)]
+		page = append(page, e)
+		size += len(e.JSON)
+		return len(page) < limit && size < PageBytes
+	})
+	return page, err
+}
+
 // Scan yields the events of a range one by one, read a page at a time. It
 // holds no more than a page in memory and nothing open in the store between
 // pages. An error is yielded last: ErrNotFound too when the conversation is
@@ -97,7 +122,7 @@ func lastOf(page []Event, err error, tell func(error) bool) (last int64, more bo
 
 // eventsOf reads a page of the conversation c, and of no other of its id.
 func eventsOf(ctx context.Context, s Store, c Conversation, r Range) ([]Event, error) {
-	page, err := s.Events(ctx, c.ID, r, PageEvents)
+	page, err := Events(ctx, s, c.ID, r, PageEvents)
 	// What was read is c's if c is still there now: a birth never comes back.
 	now, gone := s.Conversation(ctx, c.ID)
 	if gone != nil {

@@ -159,13 +159,14 @@ type Store interface {
 	// Reset on the way may make it ErrNotFound.
 	Import(ctx context.Context, c Conversation, replace bool, events iter.Seq2[Event, error]) (Conversation, error)
 
-	// Events returns one page of the range: at most limit, PageEvents and
-	// about PageBytes, but at least one if there is any and limit is above 0. A
-	// shorter page than asked for does not mean that it was the last.
-	// An unknown conversation is ErrNotFound. A stored event that does not
-	// read back as it was written is a [DamagedEvent], with the events before
-	// it.
-	Events(ctx context.Context, conversation string, r Range, limit int) ([]Event, error)
+	// Visit calls visit with the events of a range, one by one, until it
+	// returns false. The JSON of an event is lent: visit must neither change it
+	// nor keep it. While Visit lasts the store may have to keep what others
+	// delete, so whoever reads much does it in several calls; visit must not
+	// call the store. An unknown conversation is ErrNotFound. A stored event
+	// that does not read back as it was written is a [DamagedEvent], after the
+	// events before it. [Events] and [Scan] return events that can be kept.
+	Visit(ctx context.Context, conversation string, r Range, visit func(Event) bool) error
 
 	// Watch returns a channel on which a value arrives after each change of
 	// the conversation's events, after its deletion, and when the store is

@@ -120,18 +120,25 @@ func defaultTitle(id string) string { return "Conversation " + id[:min(5, len(id
 // conversation can have.
 func (s *Service) get(ctx context.Context, id string) (store.Conversation, error) {
 	if !ValidID(id) {
-		return store.Conversation{}, &store.Error{Op: "conversation", ID: id, Err: store.ErrNotFound}
+		return store.Conversation{}, unknown(id)
 	}
 	return s.c.Store.Conversation(ctx, id)
 }
 
+func unknown(id string) error {
+	return &store.Error{Op: "conversation", ID: id, Err: store.ErrNotFound}
+}
+
 // Exists returns nil or ErrNotFound.
 func (s *Service) Exists(ctx context.Context, id string) error {
-	if s.isRunning(id) { // what runs is stored
+	switch {
+	case s.isRunning(id): // what runs is stored
 		return nil
+	case !ValidID(id):
+		return unknown(id)
 	}
-	_, err := s.get(ctx, id)
-	return err
+	// Visiting nothing asks for no more than that it is there.
+	return s.c.Store.Visit(ctx, id, store.Range{To: -1}, func(store.Event) bool { return false })
 }
 
 // Info returns one conversation.
@@ -155,14 +162,14 @@ func (s *Service) info(ctx context.Context, c store.Conversation) (Info, error) 
 	s.mu.RLock()
 	i.Connections = s.connections[c.ID]
 	s.mu.RUnlock()
-	last, err := s.c.Store.Events(ctx, c.ID, store.Range{To: store.All.To, Reverse: true}, 1)
-	if err != nil && !errors.Is(err, store.ErrCorrupt) {
-		return Info{}, err
-	}
-	for _, e := range last {
-		if at, ok := event.Time(e.JSON, s.c.Now().Location()); ok && at.After(i.UpdatedAt) {
+	err := s.c.Store.Visit(ctx, c.ID, store.Range{To: store.All.To, Reverse: true}, func(last store.Event) bool {
+		if at, ok := event.Time(last.JSON, s.c.Now().Location()); ok && at.After(i.UpdatedAt) {
 			i.UpdatedAt = at
 		}
+		return false
+	})
+	if err != nil && !errors.Is(err, store.ErrCorrupt) {
+		return Info{}, err
 	}
 	return i, nil
 }

@@ -203,7 +203,7 @@ func TestImages(t *testing.T) {
 		if got := slices.Equal(noticed, []string{told}); got != tt.dropped {
 			t.Errorf("%+v: sockets are told %q", tt, noticed)
 		}
-		if page, err := st.Events(t.Context(), "c", store.Range{From: 4, To: store.All.To}, 10); err != nil || len(page) == 1 == tt.dropped {
+		if page, err := store.Events(t.Context(), st, "c", store.Range{From: 4, To: store.All.To}, 10); err != nil || len(page) == 1 == tt.dropped {
 			t.Errorf("%+v: stored %v, %v", tt, page, err)
 		}
 	}

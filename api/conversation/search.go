@@ -19,62 +19,65 @@ type Window struct {
 	Limit      int
 }
 
-// A Page is what [Service.Search] finds.
+// A Page tells what [Service.Search] found beside the events that it gave.
 type Page struct {
-	Events []store.Event
-	More   bool // events match beyond the last
+	More bool // events match beyond the last
 	// Damaged are the ids of stored events that cannot be read. Nobody can say
 	// whether they match: each takes the place of one that does.
 	Damaged []int64
 }
 
-// Search returns the events of a window that match a filter. It reads little
-// further than the event after the last. An unknown conversation is
-// ErrNotFound. When all it finds is damaged, it is an error: [store.ErrCorrupt].
-func (s *Service) Search(ctx context.Context, id string, w Window, f event.Filter) (page Page, err error) {
+// searchBytes is about how much JSON is read in one go: what is deleted
+// meanwhile stays in the store's file.
+const searchBytes = 1 << 20
+
+// Search gives the events of a window that match a filter, one by one. Their
+// JSON is lent, as [store.Store.Visit] does, and give must not call the Service. It
+// reads little further than the event after the last. An unknown conversation
+// is ErrNotFound. When all it finds is damaged, it is an error:
+// [store.ErrCorrupt].
+func (s *Service) Search(ctx context.Context, id string, w Window, f event.Filter, give func(store.Event)) (page Page, err error) {
 	r := store.Range{From: w.Start, To: w.End, Reverse: w.Reverse}
 	matches := f.Matcher()
-	full := func() bool { return len(page.Events)+len(page.Damaged) == w.Limit }
+	given := 0
+	full := func() bool { return given+len(page.Damaged) == w.Limit }
 	var damage error
-	found := func(more bool) (Page, error) {
-		page.More = more
-		if len(page.Events) > 0 {
-			return page, nil
-		}
-		return page, damage
-	}
-	for size := w.Limit + 1; ; size = min(2*size, store.PageEvents) {
-		read, err := s.c.Store.Events(ctx, id, r, size)
+	for {
+		read, size := 0, 0
+		last, goOn := int64(0), false
+		err := s.c.Store.Visit(ctx, id, r, func(e store.Event) bool {
+			if matches(e.ID, e.JSON, event.Flags(e.Flags)) {
+				if page.More = full(); page.More {
+					return false
+				}
+				give(e)
+				given++
+			}
+			read++
+			size += len(e.JSON)
+			last, goOn = e.ID, read == store.PageEvents || size >= searchBytes
+			return !goOn
+		})
 		var damaged *store.DamagedEvent
-		if err != nil && !errors.As(err, &damaged) {
-			return Page{}, err
-		}
-		for _, e := range read {
-			if !matches(e.ID, e.JSON, event.Flags(e.Flags)) {
-				continue
-			}
-			if full() {
-				return found(true)
-			}
-			page.Events = append(page.Events, e)
-		}
-		var last int64
 		switch {
+		case err != nil && !errors.As(err, &damaged):
+			return Page{}, err
 		case damaged != nil && full():
-			return found(true)
+			page.More = true
 		case damaged != nil:
 			page.Damaged = append(page.Damaged, damaged.ID)
 			damage = cmp.Or(damage, err)
-			last = damaged.ID
-		case len(read) == 0:
-			return found(false)
-		default:
-			last = read[len(read)-1].ID
+			last, goOn = damaged.ID, true
 		}
-		if r.Reverse {
+		switch {
+		case goOn && r.Reverse:
 			r.To = last - 1
-		} else {
+		case goOn:
 			r.From = last + 1
+		case given > 0:
+			return page, nil
+		default:
+			return page, damage
 		}
 	}
 }

@@ -33,24 +33,35 @@ func (f Filter) Matcher() func(id int64, stored []byte, flags Flags) bool {
 		return *s
 	}
 	query, source, start, end := lower(given(f.Query)), given(f.Source), given(f.StartDate), given(f.EndDate)
-	needsHead := source != "" || start != "" || end != "" || len(f.IncludeTypes)+len(f.ExcludeTypes) > 0
+	needsType := len(f.IncludeTypes)+len(f.ExcludeTypes) > 0
+	needsHead := source != "" || start != "" || end != ""
+	fits := func(timestamp, from []byte) bool {
+		return (source == "" || string(from) == source) && (start == "" || string(timestamp) >= start) && (end == "" || string(timestamp) <= end)
+	}
 	return func(id int64, stored []byte, flags Flags) bool {
 		if f.ExcludeHidden && flags&IsHidden != 0 {
 			return false
 		}
-		if !needsHead && query == "" {
+		if needsHead {
+			if timestamp, from, ok := headOf(stored); ok && !fits(timestamp, from) {
+				return false
+			} else if ok && !needsType && query == "" {
+				return true
+			}
+		}
+		if !needsHead && !needsType && query == "" {
 			return true
 		}
 		v, err := pyjson.Decode(stored)
 		if err != nil {
 			return false
 		}
-		if needsHead {
-			timestamp, _ := v.Get("timestamp")
-			from, _ := v.Get("source")
-			if source != "" && from.Text() != source || start != "" && timestamp.Text() < start || end != "" && timestamp.Text() > end {
-				return false
-			}
+		timestamp, _ := v.Get("timestamp")
+		from, _ := v.Get("source")
+		if !fits([]byte(timestamp.Text()), []byte(from.Text())) {
+			return false
+		}
+		if needsType {
 			name := typeOf(v)
 			if len(f.IncludeTypes) > 0 && !slices.Contains(f.IncludeTypes, name) || slices.Contains(f.ExcludeTypes, name) {
 				return false
@@ -64,6 +75,16 @@ func (f Filter) Matcher() func(id int64, stored []byte, flags Flags) bool {
 		text = append(text, v.AppendASCII(nil)[1:]...)
 		return bytes.Contains(bytes.ToLower(text), []byte(query))
 	}
+}
+
+// headOf reads what nearly every stored event begins with, and tells whether
+// this one does.
+func headOf(stored []byte) (timestamp, source []byte, ok bool) {
+	rest, begins := bytes.CutPrefix(stored, []byte(`{"timestamp":"`))
+	timestamp, rest, dated := bytes.Cut(rest, []byte(`"`))
+	rest, follows := bytes.CutPrefix(rest, []byte(`,"source":"`))
+	source, _, ends := bytes.Cut(rest, []byte(`"`))
+	return timestamp, source, begins && dated && follows && ends && !bytes.ContainsRune(timestamp, '\\') && !bytes.ContainsRune(source, '\\')
 }
 
 // typeOf is the name that a Filter's types have for an event.

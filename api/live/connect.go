@@ -128,15 +128,15 @@ func (s *Server) letIn(socket *socketio.Socket) error {
 // one that was stored.
 func (s *Server) replay(ctx context.Context, socket *socketio.Socket, id string, after int64) (at int64, err error) {
 	at = -1
-	last, err := s.c.Store.Events(ctx, id, store.Range{To: store.MaxID, Reverse: true}, 1)
+	err = s.c.Store.Visit(ctx, id, store.Range{To: store.MaxID, Reverse: true}, func(last store.Event) bool {
+		at = last.ID
+		return false
+	})
 	var damaged *store.DamagedEvent
 	if errors.As(err, &damaged) {
 		at = damaged.ID
 	} else if err != nil {
 		return at, err
-	}
-	for _, e := range last {
-		at = e.ID
 	}
 	events := store.Scan(ctx, s.c.Store, id, store.Range{From: after + 1, To: at})
 	for e, err := range event.Replay(events, func(e store.Event) event.Flags { return event.Flags(e.Flags) }) {

@@ -31,7 +31,7 @@ type host struct {
 	live          *live.Server
 	url           string
 	// before, when set, is called before each read of events by the server.
-	before func(r store.Range, limit int)
+	before func(r store.Range)
 	// stored, when set, is called after each event that was stored by whoever
 	// has the rules of conversations, before they know of it.
 	stored func()
@@ -45,11 +45,11 @@ type hooked struct {
 	h *host
 }
 
-func (s hooked) Events(ctx context.Context, id string, r store.Range, limit int) ([]store.Event, error) {
+func (s hooked) Visit(ctx context.Context, id string, r store.Range, visit func(store.Event) bool) error {
 	if s.h.before != nil {
-		s.h.before(r, limit)
+		s.h.before(r)
 	}
-	return s.Store.Events(ctx, id, r, limit)
+	return s.Store.Visit(ctx, id, r, visit)
 }
 
 func (s hooked) Watch(id string) (<-chan struct{}, func()) {

@@ -164,7 +164,7 @@ func TestJoinBehindTheRoom(t *testing.T) {
 	meanwhile := sync.OnceFunc(func() {
 		member.until(fmt.Sprintf(`42["oh_event",{"id":%d,`, h.add("a", hello)))
 	})
-	h.before = func(r store.Range, _ int) {
+	h.before = func(r store.Range) {
 		if member != nil && r.From == 3 { // a replay: its end is known
 			meanwhile()
 		}
@@ -188,7 +188,7 @@ func TestJoinBeforeTheRoom(t *testing.T) {
 	h := newHost(t, "", false, engineio.Options{})
 	h.settle("a")
 	var held sync.RWMutex // while the room may not read
-	h.before = func(r store.Range, _ int) {
+	h.before = func(r store.Range) {
 		if r.To == store.All.To && !r.Reverse {
 			held.RLock()
 			defer held.RUnlock()
@@ -221,7 +221,7 @@ func TestFaces(t *testing.T) {
 	h.add("a", hello)
 	a1.send(`421["oh_user_action",` + hello + `]`)
 	h.poll("the socket's event", func() bool {
-		events, err := h.store.Events(t.Context(), "a", store.Range{From: 10, To: 10}, 1)
+		events, err := store.Events(t.Context(), h.store, "a", store.Range{From: 10, To: 10}, 1)
 		return err == nil && len(events) == 1
 	})
 	if _, err := h.conversations.InjectState(t.Context(), "a", "running", ""); err != nil {

@@ -96,7 +96,7 @@ func BenchmarkEvents(b *testing.B) {
 			b.Run(fmt.Sprintf("stored=%d/%s", stored, bench.name), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					page, err := s.Events(b.Context(), "c", bench.r, bench.limit)
+					page, err := store.Events(b.Context(), s, "c", bench.r, bench.limit)
 					if err != nil || len(page) != bench.limit {
 						b.Fatalf("Events = %d events, %v, want %d", len(page), err, bench.limit)
 					}

@@ -116,7 +116,7 @@ func add(t *testing.T, s *Store, conversation string, texts ...string) {
 // texts returns what Events reads, "0=a 1=b".
 func texts(t *testing.T, s *Store, conversation string, r store.Range) (string, error) {
 	t.Helper()
-	page, err := s.Events(t.Context(), conversation, r, store.PageEvents)
+	page, err := store.Events(t.Context(), s, conversation, r, store.PageEvents)
 	var list []string
 	for _, e := range page {
 		list = append(list, fmt.Sprintf("%d=%s", e.ID, e.JSON))
@@ -334,7 +334,7 @@ func testDamagedPages(t *testing.T, damage func(page []byte), commit bool) {
 	if commit {
 		add(t, s, "other")
 	}
-	_, err = s.Events(t.Context(), "c", store.All, store.PageEvents)
+	_, err = store.Events(t.Context(), s, "c", store.All, store.PageEvents)
 	if !errors.Is(err, store.ErrCorrupt) {
 		t.Errorf("Events = %v, want %v", err, store.ErrCorrupt)
 	}
@@ -482,7 +482,7 @@ func TestFaultFlippedBit(t *testing.T) {
 		t.Errorf("Conversations = %v of %d, %v, want d, and that c is damaged", page, total, errs1)
 	}
 	_, errs2 := s.Update(t.Context(), "c", func(*store.Conversation) error { return nil })
-	_, errs3 := s.Events(t.Context(), "c", store.All, 10)
+	_, errs3 := store.Events(t.Context(), s, "c", store.All, 10)
 	_, _, errs4 := s.Append(t.Context(), "c", store.NewEvent{})
 	for i, err := range []error{errs0, errs1, errs2, errs3, errs4} {
 		if !errors.Is(err, store.ErrCorrupt) {
@@ -577,7 +577,7 @@ func TestAppendsShareCommit(t *testing.T) {
 	if got := lastTx(t, s) - before; got != 1 {
 		t.Errorf("50 appends took %d transactions, want 1", got)
 	}
-	if page, err := s.Events(t.Context(), "c", store.All, 100); len(page) != 50 || err != nil {
+	if page, err := store.Events(t.Context(), s, "c", store.All, 100); len(page) != 50 || err != nil {
 		t.Errorf("Events = %d, %v, want 50", len(page), err)
 	}
 }
@@ -854,7 +854,7 @@ func TestSchema1(t *testing.T) {
 	if got, total, err := s.Conversations(t.Context(), 0, 10); !reflect.DeepEqual(got, want) || total != 2 || err != nil {
 		t.Errorf("Conversations = %+v, %d, %v, want %+v", got, total, err, want)
 	}
-	page, err := s.Events(t.Context(), "newer", store.All, 10)
+	page, err := store.Events(t.Context(), s, "newer", store.All, 10)
 	if got, want := fmt.Sprintf("%v", page), `[{0 0 [123 125]} {1 1 [123 34 97 34 58 49 125]} {7 65535 []}]`; got != want || err != nil {
 		t.Errorf("Events = %s, %v, want %s", got, err, want)
 	}
@@ -1021,9 +1021,9 @@ func (r *reopened) Import(ctx context.Context, c store.Conversation, replace boo
 	return got, err
 }
 
-func (r *reopened) Events(ctx context.Context, conversation string, span store.Range, limit int) (page []store.Event, err error) {
-	r.do(func(s *Store) { page, err = s.Events(ctx, conversation, span, limit) })
-	return page, err
+func (r *reopened) Visit(ctx context.Context, conversation string, span store.Range, visit func(store.Event) bool) (err error) {
+	r.do(func(s *Store) { err = s.Visit(ctx, conversation, span, visit) })
+	return err
 }
 
 func (r *reopened) Watch(conversation string) (changed <-chan struct{}, stop func()) {

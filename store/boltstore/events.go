@@ -131,24 +131,22 @@ func (s *Store) Restore(ctx context.Context, conversation string, events []store
 	return err
 }
 
-// Events implements [store.Store].
-func (s *Store) Events(ctx context.Context, conversation string, r store.Range, limit int) (page []store.Event, err error) {
-	err = s.view(ctx, "events", conversation, func(tx *bolt.Tx) error {
+// Visit implements [store.Store].
+func (s *Store) Visit(ctx context.Context, conversation string, r store.Range, visit func(store.Event) bool) error {
+	return s.view(ctx, "events", conversation, func(tx *bolt.Tx) error {
 		birth, err := birthOf(tx, conversation)
 		if err != nil {
 			return err
 		}
-		page, err = readPage(tx, birth, r, min(limit, store.PageEvents))
-		return err
+		return visitEvents(tx, birth, r, visit)
 	})
-	return page, err
 }
 
-// readPage reads a page of the events of a birth.
-func readPage(tx *bolt.Tx, birth uint64, r store.Range, limit int) (page []store.Event, err error) {
+// visitEvents visits the events of a birth. Their JSON lies in the file.
+func visitEvents(tx *bolt.Tx, birth uint64, r store.Range, visit func(store.Event) bool) (err error) {
 	from, to := max(r.From, 0), r.To
 	if to < from {
-		return nil, nil
+		return nil
 	}
 	low, high := eventKey(birth, from), eventKey(birth, to)
 	c := tx.Bucket(eventsBucket).Cursor()
@@ -160,28 +158,16 @@ func readPage(tx *bolt.Tx, birth uint64, r store.Range, limit int) (page []store
 	} else {
 		k, v = c.Seek(low[:])
 	}
-	size := 0
-	for len(page) < limit && size < store.PageBytes && between(low[:], k, high[:]) {
+	for ; between(low[:], k, high[:]); k, v = step() {
 		e := store.Event{ID: eventID(k)}
 		if e.Flags, e.JSON, err = unseal(v); err != nil {
-			err = &store.DamagedEvent{ID: e.ID}
-			break
+			return &store.DamagedEvent{ID: e.ID}
 		}
-		if page == nil {
-			page = make([]store.Event, 0, min(limit, 64))
+		if !visit(e) {
+			return nil
 		}
-		page = append(page, e)
-		size += len(e.JSON)
-		k, v = step()
 	}
-	// The events lie in the file as yet.
-	buffer := make([]byte, 0, size)
-	for i := range page {
-		start := len(buffer)
-		buffer = append(buffer, page[i].JSON...)
-		page[i].JSON = buffer[start:len(buffer):len(buffer)]
-	}
-	return page, err
+	return nil
 }
 
 // seekLast moves a cursor to the last key that is not above high.

@@ -56,7 +56,7 @@ func TestFaultFull(t *testing.T) {
 					t.Errorf("Append = %v, want %v", err, store.ErrFull)
 				}
 			}
-			page, err := s.Events(t.Context(), "c", store.Range{From: next - 1, To: next + 1}, 10)
+			page, err := store.Events(t.Context(), s, "c", store.Range{From: next - 1, To: next + 1}, 10)
 			if len(page) != 1 || err != nil {
 				t.Errorf("Events = %d, %v, want the last that was stored", len(page), err)
 			}

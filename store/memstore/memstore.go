@@ -247,11 +247,11 @@ func (s *Store) Import(ctx context.Context, c store.Conversation, replace bool, 
 	return new.Conversation, nil
 }
 
-// Events implements [store.Store].
-func (s *Store) Events(ctx context.Context, conversation string, r store.Range, limit int) ([]store.Event, error) {
+// Visit implements [store.Store].
+func (s *Store) Visit(ctx context.Context, conversation string, r store.Range, visit func(store.Event) bool) error {
 	c, err := s.find(ctx, "events", conversation)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer s.mu.Unlock()
 	byID := func(e store.Event, id int64) int { return cmp.Compare(e.ID, id) }
@@ -260,21 +260,16 @@ func (s *Store) Events(ctx context.Context, conversation string, r store.Range, 
 	if found {
 		end++
 	}
-	var page []store.Event
-	size := 0
-	for n := range min(end-first, limit, store.PageEvents) {
-		if size >= store.PageBytes {
-			break
-		}
+	for n := range end - first {
 		e := c.events[first+n]
 		if r.Reverse {
 			e = c.events[end-1-n]
 		}
-		e.JSON = bytes.Clone(e.JSON)
-		size += len(e.JSON)
-		page = append(page, e)
+		if !visit(e) {
+			break
+		}
 	}
-	return page, nil
+	return nil
 }
 
 // Watch implements [store.Store].

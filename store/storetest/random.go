@@ -90,7 +90,7 @@ func randomOp(r *rand.Rand) func(t *testing.T, s store.Store) string {
 		span := store.Range{From: int64(randomInt(r)), To: int64(randomInt(r)), Reverse: r.IntN(2) == 0}
 		limit := randomInt(r)
 		return func(t *testing.T, s store.Store) string {
-			page, err := s.Events(t.Context(), id, span, limit)
+			page, err := store.Events(t.Context(), s, id, span, limit)
 			for i := range page {
 				page[i].JSON = page[i].JSON[:min(len(page[i].JSON), 20)]
 			}

@@ -55,6 +55,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"ImportMany", testImportMany},
 		{"Events", testEvents},
 		{"EventsLimits", testEventsLimits},
+		{"Visit", testVisit},
 		{"EventsOfOthers", testEventsOfOthers},
 		{"Slices", testSlices},
 		{"Watch", testWatch},
@@ -300,7 +301,7 @@ func testDelete(t *testing.T, s store.Store) {
 	}
 	_, err := s.Conversation(t.Context(), "c")
 	wantError(t, "Conversation", err, store.ErrNotFound)
-	_, err = s.Events(t.Context(), "c", store.All, 10)
+	_, err = store.Events(t.Context(), s, "c", store.All, 10)
 	wantError(t, "Events", err, store.ErrNotFound)
 	_, _, err = s.Append(t.Context(), "c", store.NewEvent{})
 	wantError(t, "Append", err, store.ErrNotFound)
@@ -324,7 +325,7 @@ func testDeleteAndCreateAgain(t *testing.T, s store.Store) {
 	if second.Birth <= first.Birth {
 		t.Errorf("births %d, %d, want them to grow", first.Birth, second.Birth)
 	}
-	if page, err := s.Events(t.Context(), "c", store.All, 10); len(page) != 0 || err != nil {
+	if page, err := store.Events(t.Context(), s, "c", store.All, 10); len(page) != 0 || err != nil {
 		t.Errorf("Events of the new conversation = %s, %v, want none", ids(page), err)
 	}
 	key.Digest = sha256.Sum256([]byte("new"))
@@ -332,7 +333,7 @@ func testDeleteAndCreateAgain(t *testing.T, s store.Store) {
 		t.Errorf("Append with the old one's key = %d, %v, %v, want 0, false, nil", id, repeated, err)
 	}
 	addMany(t, s, "c", 1, 3)
-	if page, err := s.Events(t.Context(), "c", store.All, 10); ids(page) != "0 1 2" || err != nil {
+	if page, err := store.Events(t.Context(), s, "c", store.All, 10); ids(page) != "0 1 2" || err != nil {
 		t.Errorf("Events = %s, %v, want 0 1 2", ids(page), err)
 	}
 }
@@ -351,7 +352,7 @@ func testDeleteIsAtomic(t *testing.T, s store.Store) {
 	for range 4 {
 		group.Go(func() {
 			for i := 0; ; i++ {
-				page, err := s.Events(t.Context(), "c", store.All, store.PageEvents)
+				page, err := store.Events(t.Context(), s, "c", store.All, store.PageEvents)
 				if i == 0 {
 					read <- struct{}{}
 				}
@@ -391,7 +392,7 @@ func testAppend(t *testing.T, s store.Store) {
 		}
 	}
 	add(t, s, "d", "{}", 0)
-	got, err := s.Events(t.Context(), "c", store.All, 10)
+	got, err := store.Events(t.Context(), s, "c", store.All, 10)
 	if !equalEvents(got, want) || err != nil {
 		t.Errorf("Events = %.200v, %v, want %.200v", got, err, want)
 	}
@@ -436,7 +437,7 @@ func testAppendConcurrently(t *testing.T, s store.Store) {
 				t.Errorf("id %d given twice or out of order", id)
 			}
 			seen[id] = true
-			page, err := s.Events(t.Context(), "c", store.Range{From: id, To: id}, 1)
+			page, err := store.Events(t.Context(), s, "c", store.Range{From: id, To: id}, 1)
 			if want := fmt.Sprint(caller, " ", i); err != nil || len(page) != 1 || string(page[0].JSON) != want {
 				t.Errorf("event %d = %v, %v, want %s", id, page, err, want)
 			}
@@ -480,7 +481,7 @@ func testAppendWithKey(t *testing.T, s store.Store) {
 				id, repeated, err, test.id, test.repeated, test.err)
 		}
 	}
-	if page, err := s.Events(t.Context(), "c", store.All, 100); ids(page) != "0 1 2 3 4 5 6" || err != nil {
+	if page, err := store.Events(t.Context(), s, "c", store.All, 100); ids(page) != "0 1 2 3 4 5 6" || err != nil {
 		t.Errorf("Events = %s, %v, want 0 to 6", ids(page), err)
 	}
 }
@@ -527,7 +528,7 @@ func testAppendAfterMaxID(t *testing.T, s store.Store) {
 	add(t, s, "c", "{}", store.MaxID)
 	_, _, err := s.Append(t.Context(), "c", store.NewEvent{})
 	wantError(t, "Append after MaxID", err, store.ErrFull)
-	page, err := s.Events(t.Context(), "c", store.Range{From: store.MaxID, To: math.MaxInt64, Reverse: true}, 10)
+	page, err := store.Events(t.Context(), s, "c", store.Range{From: store.MaxID, To: math.MaxInt64, Reverse: true}, 10)
 	if want := fmt.Sprint(int64(store.MaxID)); ids(page) != want || err != nil {
 		t.Errorf("Events = %s, %v, want %s", ids(page), err, want)
 	}
@@ -562,7 +563,7 @@ func testAppendContext(t *testing.T, s store.Store) {
 		t.Fatalf("Update = %v", err)
 	}
 	group.Wait()
-	page, err := s.Events(t.Context(), "c", store.All, 10)
+	page, err := store.Events(t.Context(), s, "c", store.All, 10)
 	var got []string
 	for _, e := range page {
 		got = append(got, string(e.JSON))
@@ -626,7 +627,7 @@ func testRestore(t *testing.T, s store.Store) {
 	}
 	add(t, s, "c", "last", 93)
 	add(t, s, "d", "first", 0)
-	got, err := s.Events(t.Context(), "c", store.Range{From: 1, To: 90}, 10)
+	got, err := store.Events(t.Context(), s, "c", store.Range{From: 1, To: 90}, 10)
 	if !equalEvents(got, want) || err != nil {
 		t.Errorf("Events = %v, %v, want %v", got, err, want)
 	}
@@ -644,7 +645,7 @@ func testRestoreRefused(t *testing.T, s store.Store) {
 		}
 		wantError(t, fmt.Sprintf("Restore of %v", list), s.Restore(t.Context(), "c", events), store.ErrConflict)
 	}
-	if page, err := s.Events(t.Context(), "c", store.All, 10); ids(page) != "0 1 2" || err != nil {
+	if page, err := store.Events(t.Context(), s, "c", store.All, 10); ids(page) != "0 1 2" || err != nil {
 		t.Errorf("Events = %s, %v, want 0 1 2", ids(page), err)
 	}
 	add(t, s, "c", "{}", 3)
@@ -680,7 +681,7 @@ func testImport(t *testing.T, s store.Store) {
 		if stored, err := s.Conversation(t.Context(), id); stored != c || err != nil {
 			t.Errorf("Conversation = %+v, %v, want %+v", stored, err, c)
 		}
-		got, err := s.Events(t.Context(), id, store.All, 10)
+		got, err := store.Events(t.Context(), s, id, store.All, 10)
 		if !equalEvents(got, want) || err != nil {
 			t.Errorf("Events = %v, %v, want %v", got, err, want)
 		}
@@ -735,7 +736,7 @@ func testImportRefused(t *testing.T, s store.Store) {
 	if c, err := s.Conversation(t.Context(), "c"); c != before || err != nil {
 		t.Errorf("Conversation = %+v, %v, want it as it was: %+v", c, err, before)
 	}
-	if page, err := s.Events(t.Context(), "c", store.All, 10); ids(page) != "0 1 2" || err != nil {
+	if page, err := store.Events(t.Context(), s, "c", store.All, 10); ids(page) != "0 1 2" || err != nil {
 		t.Errorf("Events = %s, %v, want 0 1 2", ids(page), err)
 	}
 	_, err = s.Conversation(t.Context(), "new")
@@ -758,7 +759,7 @@ func testImportMany(t *testing.T, s store.Store) {
 				if err := s.Delete(t.Context(), "gone"); err != nil {
 					t.Errorf("Delete = %v", err)
 				}
-				if page, err := s.Events(t.Context(), "c", store.All, 10); len(page) > 0 || err != nil {
+				if page, err := store.Events(t.Context(), s, "c", store.All, 10); len(page) > 0 || err != nil {
 					t.Errorf("Events before the end = %s, %v, want none", ids(page), err)
 				}
 			}
@@ -785,7 +786,7 @@ func testImportMany(t *testing.T, s store.Store) {
 
 func testEvents(t *testing.T, s store.Store) {
 	create(t, s, "c")
-	if page, err := s.Events(t.Context(), "c", store.All, 10); len(page) != 0 || err != nil {
+	if page, err := store.Events(t.Context(), s, "c", store.All, 10); len(page) != 0 || err != nil {
 		t.Errorf("Events of an empty conversation = %s, %v, want none", ids(page), err)
 	}
 	addMany(t, s, "c", 0, 5)
@@ -827,13 +828,13 @@ func testEvents(t *testing.T, s store.Store) {
 			if reverse {
 				want = test.reversed
 			}
-			if page, err := s.Events(t.Context(), "c", r, test.limit); ids(page) != want || err != nil {
+			if page, err := store.Events(t.Context(), s, "c", r, test.limit); ids(page) != want || err != nil {
 				t.Errorf("Events(%+v, %d) = %q, %v, want %q", r, test.limit, ids(page), err, want)
 			}
 		}
 	}
 	for _, limit := range []int{10, 0, -1} {
-		_, err := s.Events(t.Context(), "x", store.Range{To: -1}, limit)
+		_, err := store.Events(t.Context(), s, "x", store.Range{To: -1}, limit)
 		wantError(t, "Events of an unknown conversation", err, store.ErrNotFound)
 	}
 }
@@ -852,7 +853,7 @@ func testEventsLimits(t *testing.T, s store.Store) {
 		t.Fatalf("Restore = %v", err)
 	}
 	for _, reverse := range []bool{false, true} {
-		page, err := s.Events(t.Context(), "many", store.Range{To: math.MaxInt64, Reverse: reverse}, math.MaxInt)
+		page, err := store.Events(t.Context(), s, "many", store.Range{To: math.MaxInt64, Reverse: reverse}, math.MaxInt)
 		if len(page) != store.PageEvents || err != nil {
 			t.Errorf("Events = %d, %v, want %d", len(page), err, store.PageEvents)
 		}
@@ -869,7 +870,7 @@ func testEventsLimits(t *testing.T, s store.Store) {
 		{4, true, "5 4"},
 	} {
 		r := store.Range{From: test.from, To: math.MaxInt64, Reverse: test.reverse}
-		page, err := s.Events(t.Context(), "large", r, 100)
+		page, err := store.Events(t.Context(), s, "large", r, 100)
 		if ids(page) != test.want || err != nil {
 			t.Errorf("Events(%+v) = %s, %v, want %s", r, ids(page), err, test.want)
 		}
@@ -884,7 +885,7 @@ func testEventsOfOthers(t *testing.T, s store.Store) {
 	addMany(t, s, "a", 0, 3)
 	addMany(t, s, "b", 0, 3)
 	for _, reverse := range []bool{false, true} {
-		page, err := s.Events(t.Context(), "ab", store.Range{To: math.MaxInt64, Reverse: reverse}, 10)
+		page, err := store.Events(t.Context(), s, "ab", store.Range{To: math.MaxInt64, Reverse: reverse}, 10)
 		if len(page) != 0 || err != nil {
 			t.Errorf("Events of an empty one among others = %s, %v, want none", ids(page), err)
 		}
@@ -920,7 +921,7 @@ func testSlices(t *testing.T, s store.Store) {
 	}
 	copy(text, "XXXX")
 	for range 2 {
-		page, err := s.Events(t.Context(), "c", store.All, 10)
+		page, err := store.Events(t.Context(), s, "c", store.All, 10)
 		if len(page) != 2 || err != nil {
 			t.Fatalf("Events = %v, %v, want 2", page, err)
 		}
@@ -1107,7 +1108,7 @@ func testReset(t *testing.T, s store.Store) {
 	}
 	_, err = s.Conversation(t.Context(), "c")
 	wantError(t, "Conversation", err, store.ErrNotFound)
-	_, err = s.Events(t.Context(), "c", store.All, 10)
+	_, err = store.Events(t.Context(), s, "c", store.All, 10)
 	wantError(t, "Events", err, store.ErrNotFound)
 	_, _, err = s.Append(t.Context(), "c", key)
 	wantError(t, "Append", err, store.ErrNotFound)
@@ -1120,7 +1121,7 @@ func testReset(t *testing.T, s store.Store) {
 	if id, repeated, err := s.Append(t.Context(), "c", key); id != 0 || repeated || err != nil {
 		t.Errorf("Append with an old key = %d, %v, %v, want 0, false, nil", id, repeated, err)
 	}
-	if page, err := s.Events(t.Context(), "c", store.All, 10); ids(page) != "0" || err != nil {
+	if page, err := store.Events(t.Context(), s, "c", store.All, 10); ids(page) != "0" || err != nil {
 		t.Errorf("Events = %s, %v, want 0", ids(page), err)
 	}
 }
@@ -1136,7 +1137,7 @@ func calls(ctx context.Context, s store.Store) map[string]error {
 	_, _, errs["Append"] = s.Append(ctx, "c", store.NewEvent{})
 	errs["Restore"] = s.Restore(ctx, "c", []store.Event{{ID: 7}})
 	_, errs["Import"] = s.Import(ctx, store.Conversation{ID: "c"}, true, sequence(nil))
-	_, errs["Events"] = s.Events(ctx, "c", store.All, 1)
+	_, errs["Events"] = store.Events(ctx, s, "c", store.All, 1)
 	_, errs["Record"] = s.Record(ctx, "r")
 	errs["UpdateRecord"] = s.UpdateRecord(ctx, "r", func([]byte) ([]byte, error) { return []byte("changed"), nil })
 	errs["Reset"] = s.Reset(ctx)
@@ -1171,7 +1172,7 @@ func testContext(t *testing.T, s store.Store) {
 	if _, total, err := s.Conversations(t.Context(), 0, 0); total != 1 || err != nil {
 		t.Errorf("Conversations = %d, %v, want 1", total, err)
 	}
-	if page, err := s.Events(t.Context(), "c", store.All, 10); ids(page) != "0" || err != nil {
+	if page, err := store.Events(t.Context(), s, "c", store.All, 10); ids(page) != "0" || err != nil {
 		t.Errorf("Events = %s, %v, want 0", ids(page), err)
 	}
 	if record, err := s.Record(t.Context(), "r"); record != nil || err != nil {
@@ -1195,7 +1196,7 @@ func testClose(t *testing.T, s store.Store) {
 		})
 	}
 	for {
-		page, err := s.Events(t.Context(), "c", store.All, 20)
+		page, err := store.Events(t.Context(), s, "c", store.All, 20)
 		if err != nil {
 			t.Fatalf("Events = %v", err)
 		}
@@ -1213,4 +1214,42 @@ func testClose(t *testing.T, s store.Store) {
 	wantError(t, "second Close", s.Close(), store.ErrClosed)
 	_, stop := s.Watch("c")
 	stop()
+}
+
+// testVisit: a visit goes as far as the visitor wants, in one order or the
+// other, however much there is.
+func testVisit(t *testing.T, s store.Store) {
+	create(t, s, "c")
+	events := make([]store.Event, 2*store.PageEvents)
+	for i := range events {
+		events[i] = store.Event{ID: int64(2 * i), Flags: uint16(i), JSON: fmt.Append(nil, i)}
+	}
+	if err := s.Restore(t.Context(), "c", events); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		r    store.Range
+		most int // the visitor ends it there
+		want []store.Event
+	}{
+		{store.All, math.MaxInt, events},
+		{store.All, 3, events[:3]},
+		{store.Range{From: 3, To: 9}, math.MaxInt, events[2:5]},
+		{store.Range{From: 3, To: 9, Reverse: true}, 2, []store.Event{events[4], events[3]}},
+		{store.Range{To: -1}, math.MaxInt, nil},
+		{store.Range{From: 9, To: 3}, math.MaxInt, nil},
+	} {
+		var got []store.Event
+		err := s.Visit(t.Context(), "c", tt.r, func(e store.Event) bool {
+			e.JSON = bytes.Clone(e.JSON)
+			got = append(got, e)
+			return len(got) < tt.most
+		})
+		if err != nil || !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("Visit(%+v) to %d = %s, %v, want %s", tt.r, tt.most, ids(got), err, ids(tt.want))
+		}
+	}
+	none := func(store.Event) bool { t.Error("Visit found an event of an unknown conversation"); return true }
+	wantError(t, "Visit of an unknown conversation", s.Visit(t.Context(), "x", store.All, none), store.ErrNotFound)
+	wantError(t, "Visit of nothing of one", s.Visit(t.Context(), "x", store.Range{To: -1}, none), store.ErrNotFound)
 }
