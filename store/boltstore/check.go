@@ -103,7 +103,7 @@ func newChecker(ctx context.Context, file *os.File, found fileState, watch Watch
 	c.Size = found.size
 	done, size := int64(0), int64(found.meta.pageSize)
 	c.walk = walk{
-		pages:   pages{file, found.meta},
+		pages:   pages{file: file, meta: found.meta},
 		problem: func(_ [][]byte, err error) { watch.problem(err) },
 		found:   c.look,
 		visited: func(span uint64) error {

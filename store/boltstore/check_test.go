@@ -214,7 +214,7 @@ var damages = []struct {
 	}), want: " of another page"},
 	{name: "twice", bytes: func(file []byte) []byte {
 		f := fileOf(file)
-		root, _ := elements(file[f.meta.root*uint64(f.meta.pageSize):])
+		root, _ := elements(nil, file[f.meta.root*uint64(f.meta.pageSize):])
 		of := func(bucket []byte) []byte {
 			return root[slices.IndexFunc(root, func(e element) bool { return bytes.Equal(e.key, bucket) })].value
 		}
@@ -280,7 +280,7 @@ func fileOf(file []byte) pages {
 	if other, ok := readMeta(bytes.NewReader(file), int64(os.Getpagesize())); ok && other.txid > m.txid {
 		m = other
 	}
-	return pages{bytes.NewReader(file), m}
+	return pages{file: bytes.NewReader(file), meta: m}
 }
 
 func isLeaf(page []byte) bool {

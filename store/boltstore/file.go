@@ -111,7 +111,7 @@ func verify(path string) error {
 		return err
 	}
 	var problem error
-	w := walk{pages: pages{file, found.meta}, problem: func(_ [][]byte, err error) { problem = cmp.Or(problem, err) }}
+	w := walk{pages: pages{file: file, meta: found.meta, ahead: &readAhead{}}, problem: func(_ [][]byte, err error) { problem = cmp.Or(problem, err) }}
 	if found.meta.hasFreelist() {
 		_, _, problem = w.freelist()
 	} else {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // bbolt trusts what it maps: a damaged page makes it panic, in goroutines of
@@ -44,6 +45,40 @@ var native = binary.NativeEndian
 type pages struct {
 	file io.ReaderAt
 	meta meta
+	// ahead, when set, makes reading many pages quick and free of garbage: a
+	// leaf without buckets is good until the next one is read, no longer.
+	ahead *readAhead
+}
+
+// readAhead holds a stretch of a file.
+type readAhead struct {
+	from     int64
+	bytes    []byte
+	elements []element
+}
+
+const readAheadBytes = 256 << 10
+
+// at returns n bytes of the file at an offset, which may be good until the next
+// call only.
+func (p *pages) at(offset, n int64) ([]byte, error) {
+	if p.ahead == nil || n > readAheadBytes {
+		b := make([]byte, n)
+		_, err := p.file.ReadAt(b, offset)
+		return b, err
+	}
+	a := p.ahead
+	if offset < a.from || offset+n > a.from+int64(len(a.bytes)) {
+		if a.bytes == nil {
+			a.bytes = make([]byte, readAheadBytes)
+		}
+		read, err := p.file.ReadAt(a.bytes[:readAheadBytes], offset)
+		a.from, a.bytes = offset, a.bytes[:read]
+		if int64(read) < n {
+			return nil, err
+		}
+	}
+	return a.bytes[offset-a.from:][:n], nil
 }
 
 // A page is one that is in order in itself.
@@ -70,11 +105,21 @@ func (p *pages) read(id uint64) (page, error) {
 	if flags != branchFlag && flags != leafFlag {
 		return page{}, fmt.Errorf("page %d is no page of a tree, its flags are %#x", id, flags)
 	}
-	elements, err := elements(b)
+	var list []element
+	if p.ahead != nil {
+		list = p.ahead.elements[:0]
+	}
+	list, err = elements(list, b)
+	if err == nil && p.ahead != nil {
+		p.ahead.elements = list
+		if flags == branchFlag || slices.ContainsFunc(list, func(e element) bool { return e.bucket }) {
+			list, err = elements(nil, bytes.Clone(b)) // others are read before it is done with
+		}
+	}
 	if err != nil {
 		return page{}, fmt.Errorf("page %d: %w", id, err)
 	}
-	return page{flags, uint64(len(b)) / uint64(p.meta.pageSize), elements}, nil
+	return page{flags, uint64(len(b)) / uint64(p.meta.pageSize), list}, nil
 }
 
 // bytes reads a page and its overflow, once its header is in order.
@@ -83,8 +128,8 @@ func (p *pages) bytes(id uint64) ([]byte, error) {
 		return nil, fmt.Errorf("page %d is none of the file's 2 to %d", id, p.meta.pages-1)
 	}
 	size := int64(p.meta.pageSize)
-	b := make([]byte, size)
-	if _, err := p.file.ReadAt(b, int64(id)*size); err != nil {
+	b, err := p.at(int64(id)*size, size)
+	if err != nil {
 		return nil, fmt.Errorf("page %d: %w", id, err)
 	}
 	if own := native.Uint64(b); own != id {
@@ -97,8 +142,7 @@ func (p *pages) bytes(id uint64) ([]byte, error) {
 	if more == 0 {
 		return b, nil
 	}
-	b = append(b, make([]byte, int64(more)*size)...)
-	if _, err := p.file.ReadAt(b[size:], int64(id+1)*size); err != nil {
+	if b, err = p.at(int64(id)*size, int64(1+more)*size); err != nil {
 		return nil, fmt.Errorf("page %d: %w", id, err)
 	}
 	return b, nil
@@ -110,20 +154,21 @@ var (
 	errKeyOrder = errors.New("its keys are out of order")
 )
 
-// elements reads the elements of a branch or leaf, whose keys must ascend. They
-// lie one behind the other, so that a page that tells another number of them
-// than it has is found.
-func elements(b []byte) ([]element, error) {
+// elements appends the elements of a branch or leaf to a list, whose keys must
+// ascend. They lie one behind the other, so that a page that tells another
+// number of them than it has is found.
+func elements(list []element, b []byte) ([]element, error) {
 	count := uint64(native.Uint16(b[10:]))
 	if pageHeader+count*elementSize > uint64(len(b)) {
 		return nil, errPlace
 	}
-	list := make([]element, count)
+	first := len(list)
+	list = slices.Grow(list, int(count))
 	next := pageHeader + count*elementSize
-	for i := range list {
-		at := uint64(pageHeader + i*elementSize)
+	for i := range count {
+		at := pageHeader + i*elementSize
 		head := b[at:]
-		e := &list[i]
+		var e element
 		var start, keySize, valueSize uint64
 		if native.Uint16(b[8:]) == branchFlag {
 			start, keySize = uint64(native.Uint32(head)), uint64(native.Uint32(head[4:]))
@@ -142,9 +187,10 @@ func elements(b []byte) ([]element, error) {
 		}
 		next = end
 		e.key, e.value = b[start:start+keySize], b[start+keySize:end]
-		if i > 0 && bytes.Compare(list[i-1].key, e.key) >= 0 {
+		if len(list) > first && bytes.Compare(list[len(list)-1].key, e.key) >= 0 {
 			return nil, errKeyOrder
 		}
+		list = append(list, e)
 	}
 	return list, nil
 }
@@ -297,7 +343,7 @@ func (w *walk) leaf(id uint64, bucket [][]byte, list []element, depth int) error
 			w.problem(bucket, fmt.Errorf("page %d: the bucket %q has no root", id, e.key))
 			continue
 		}
-		elements, err := elements(inline)
+		elements, err := elements(nil, inline)
 		if err != nil {
 			w.problem(bucket, fmt.Errorf("page %d: the bucket %q: %w", id, e.key, err))
 			continue
