@@ -32,7 +32,7 @@ var imports = map[string][]string{
 	"api/contract/bump":     {"api/conform", "api/contract", "api/contract/document", "api/contract/overlay", "api/contract/recorded"},
 	"api/conform":           {"go.yaml.in/yaml/v3"},
 	"api/live":              {"api/conversation", "api/event", "api/live/engineio", "api/live/socketio", "store"},
-	"api/live/engineio":     {"github.com/coder/websocket"},
+	"api/live/engineio":     {"github.com/coder/websocket", "golang.org/x/sync/semaphore"},
 	"api/live/socketio":     {"api/live/engineio"},
 	"api/settings":          {"api/pyjson"},
 	"api/workspace": {"github.com/go-git/go-billy/v5", "go.yaml.in/yaml/v3", "github.com/go-git/go-git/v5/plumbing", "github.com/go-git/go-git/v5/plumbing/cache",

@@ -8,7 +8,8 @@
 // sends with [Session.Send] (never waits) or [Session.Emit] (waits for room).
 //
 // What a session may hold is bounded: [Options.MaxPayload] bytes a request or
-// websocket message, [Options.QueueSize] sends that the client has not taken.
+// websocket message, [Options.QueueSize] sends and [Options.QueueBytes] that the
+// client has not taken.
 // A session ends, and everything it held is freed, when a ping is not answered
 // in time, so a client that vanished lives PingInterval + PingTimeout at most.
 //
@@ -65,6 +66,9 @@ type Options struct {
 	MaxPayload int
 	// QueueSize is how many sends may wait for the client; 256 if zero.
 	QueueSize int
+	// QueueBytes is how many bytes they may have together; 64 MiB if zero. One
+	// send that is longer waits alone.
+	QueueBytes int64
 	// Dialect is Standard if zero.
 	Dialect Dialect
 	// CheckOrigin returns why a request is refused, nil when it may come in.
@@ -96,6 +100,7 @@ func New(o Options, serve func(*Session) error) *Server {
 	setDefault(&o.PingTimeout, 20*time.Second)
 	setDefault(&o.MaxPayload, 4<<20)
 	setDefault(&o.QueueSize, 256)
+	setDefault(&o.QueueBytes, 64<<20)
 	if o.CheckOrigin == nil {
 		o.CheckOrigin = sameOrigin
 	}

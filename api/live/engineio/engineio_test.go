@@ -733,6 +733,33 @@ func TestFaultSlowSocket(t *testing.T) {
 		}
 		s.expectClose(-1)
 	})
+	t.Run("bytes", func(t *testing.T) {
+		h := newHost(t, Options{QueueBytes: 10}, serve)
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		q := h.poll()
+		session := receive(t, opened)
+		for _, sent := range []string{"longer than it all", "345", "678", "9"} {
+			if !session.Send(text(sent)) {
+				t.Fatalf("Send of %q = false", sent)
+			}
+			if sent == "longer than it all" { // it waits alone
+				if err := session.Emit(over, text("")); !errors.Is(err, context.Canceled) {
+					t.Errorf("Emit = %v, want %v", err, context.Canceled)
+				}
+				h.do("GET", q, "")
+			}
+		}
+		if err := session.Emit(over, text("")); !errors.Is(err, context.Canceled) {
+			t.Errorf("Emit to a full queue = %v, want %v", err, context.Canceled)
+		}
+		if session.Send(text("")) {
+			t.Error("Send to a full queue = true")
+		}
+		if err := receive(t, ended); !errors.Is(err, errSlow) {
+			t.Errorf("ended with %v, want %v", err, errSlow)
+		}
+	})
 	t.Run("Emit", func(t *testing.T) {
 		q := h.poll()
 		session := receive(t, opened)

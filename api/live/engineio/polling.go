@@ -73,7 +73,8 @@ func (s *Session) takeBatch(r *http.Request) []Packet {
 			return []Packet{noopPacket}
 		case <-s.ping:
 			batch = append(batch, pingPacket)
-		case s.rest = <-s.out:
+		case packets := <-s.out:
+			s.rest = s.taken(packets)
 			s.closing = s.rest == nil
 		}
 	}
@@ -88,7 +89,8 @@ func (s *Session) takeBatch(r *http.Request) []Packet {
 			return batch
 		}
 		select {
-		case s.rest = <-s.out:
+		case packets := <-s.out:
+			s.rest = s.taken(packets)
 			s.closing = s.rest == nil
 		default:
 			s.rest = nil

@@ -1,12 +1,15 @@
 package engineio
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // Why sessions end, beside errShutdown, a transport's own error and what
@@ -43,9 +46,10 @@ type Session struct {
 	cancel  context.CancelCauseFunc
 
 	in   chan Message
-	out  chan []Packet // what was sent; nil asks to close after the rest
-	ping chan struct{} // a ping is due
-	wake chan struct{} // the waiting poll has to return
+	out  chan []Packet       // what was sent; nil asks to close after the rest
+	room *semaphore.Weighted // bytes that may be added to it
+	ping chan struct{}       // a ping is due
+	wake chan struct{}       // the waiting poll has to return
 
 	taker   chan struct{} // holds a token while a transport takes from out
 	rest    []Packet      // taken, and too much for the last poll; the taker's
@@ -69,6 +73,7 @@ func newSession(server *Server, r *http.Request, t transport) *Session {
 		cancel:    cancel,
 		in:        make(chan Message, inboxSize),
 		out:       make(chan []Packet, server.options.QueueSize),
+		room:      semaphore.NewWeighted(server.options.QueueBytes),
 		ping:      make(chan struct{}, 1),
 		wake:      make(chan struct{}, 1),
 		taker:     make(chan struct{}, 1),
@@ -115,13 +120,30 @@ func (s *Session) push(packets []Packet) bool {
 	if s.ctx.Err() != nil {
 		return false
 	}
-	select {
-	case s.out <- packets:
-		return true
-	default:
-		s.end(errSlow)
-		return false
+	if size := s.size(packets); s.room.TryAcquire(size) {
+		select {
+		case s.out <- packets:
+			return true
+		default:
+			s.room.Release(size)
+		}
 	}
+	s.end(errSlow)
+	return false
+}
+
+// size is how much room packets take in the queue.
+func (s *Session) size(packets []Packet) (n int64) {
+	for _, p := range packets {
+		n += int64(len(p.wire))
+	}
+	return min(n, s.server.options.QueueBytes)
+}
+
+// taken makes room for others once packets are out of the queue.
+func (s *Session) taken(packets []Packet) []Packet {
+	s.room.Release(s.size(packets))
+	return packets
 }
 
 // Emit queues packets as Send does, but waits until there is room. Its error
@@ -130,10 +152,20 @@ func (s *Session) Emit(ctx context.Context, packets ...Packet) error {
 	if len(packets) == 0 || s.ctx.Err() != nil {
 		return context.Cause(s.ctx)
 	}
+	size := s.size(packets)
+	if !s.room.TryAcquire(size) {
+		either, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(s.ctx, cancel)()
+		if s.room.Acquire(either, size) != nil {
+			return cmp.Or(ctx.Err(), context.Cause(s.ctx))
+		}
+	}
 	select {
 	case s.out <- packets:
 		return nil
 	case <-ctx.Done():
+		s.room.Release(size)
 		return ctx.Err()
 	case <-s.ctx.Done():
 		return context.Cause(s.ctx)

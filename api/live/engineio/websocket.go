@@ -182,7 +182,7 @@ func (s *Session) writeWebsocket(c *websocket.Conn) error {
 		case <-s.ping:
 			packets = []Packet{pingPacket}
 		case packets = <-s.out:
-			if packets == nil {
+			if s.taken(packets) == nil {
 				return errClosed
 			}
 		}
