@@ -170,7 +170,7 @@ func open(path string, o Options) (s *Store, err error) {
 	if err := s.prepare(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	if found.size > 0 && !s.clean {
+	if found.size > 0 && !found.meta.hasFreelist() {
 		s.log.Info("the store was not closed: its free pages were found by reading it",
 			"path", path, "bytes", found.size, "took", time.Since(began))
 	}

@@ -1054,3 +1054,22 @@ func (r *reopened) Close() (err error) {
 	})
 	return err
 }
+
+// TestOpenSilent: there is nothing to say of a new file, nor of one that was
+// closed.
+func TestOpenSilent(t *testing.T) {
+	path := newPath(t)
+	for _, state := range []string{"new", "closed", "closed again"} {
+		var log bytes.Buffer
+		s, err := Open(path, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if log.Len() > 0 {
+			t.Errorf("log of a %s file = %q, want none", state, log.String())
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
