@@ -289,7 +289,7 @@ func yes(b bool) string {
 // Run serves until ctx ends, then takes no more requests, waits up to ten
 // seconds for those under way, and closes the store.
 func (s *Server) Run(ctx context.Context) error {
-	go s.contract() // 25 ms that the first request need not wait for
+	go s.Warm()
 	failed := make(chan error, len(s.listeners))
 	for _, l := range s.listeners {
 		go func() { failed <- s.http.Serve(plainListener{toldListener{l, s.c.Log}}) }()
@@ -309,6 +309,10 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	return errors.Join(err, s.Close())
 }
+
+// Warm loads the contract, so that the first request does not wait for it, and
+// returns when that is done. Run does it too.
+func (s *Server) Warm() { s.contract() }
 
 // Close releases the address and the store.
 func (s *Server) Close() error {

@@ -84,7 +84,10 @@ func (s *serveCmd) Run(e *env) error {
 		}
 		defer os.Remove(s.ReadyFile)
 	}
-	go debug.FreeOSMemory() // what the start needed, while nobody waits
+	go func() {
+		srv.Warm()
+		debug.FreeOSMemory() // what the start needed, while nobody waits
+	}()
 	return srv.Run(e)
 }
 
