@@ -32,10 +32,9 @@ var Reasons = map[string]string{
 	"key-first":      "401 comes before anything of the body is read",
 	"full-allow":     "Allow names every method that the path takes",
 	"no-escape":      "no path leads out of its folder, and nothing is written by halves",
-	"web-ui":         "the web UI needs this answer",
+	"web-ui":         "the web UI needs this answer (a suggested task: one recording of two has it too)",
 	"no-names":       "the recorded answer names a product or a machine",
-	"unservable":     "NaN, Infinity and lone surrogates are refused, since no page with them can be served",
-	"works-here":     "works here without what the recorded server lacked",
+	"unservable":     "NaN, Infinity and lone surrogates are 422; upstream takes them, and answers 500 to every page that has them",
 }
 
 //go:embed differences.yaml

@@ -117,7 +117,7 @@ func requests(c *conform.Case, f func(id string, s *conform.Step)) {
 	}
 }
 
-// reasons counts differences by reason: "full-allow 8, no-model 1".
+// reasons counts differences by reason: "full-allow 8, no-escape 1".
 func reasons(differences []conform.Difference) string {
 	var counted []string
 	for reason := range conform.Reasons {
