@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/coder/websocket"
@@ -160,19 +161,19 @@ func TestNothingIsLostOrDoubled(t *testing.T) {
 func TestJoinBehindTheRoom(t *testing.T) {
 	h := newHost(t, "", false, engineio.Options{})
 	h.settle("a")
-	var member *peer
+	var member atomic.Pointer[peer]
 	meanwhile := sync.OnceFunc(func() {
-		member.until(fmt.Sprintf(`42["oh_event",{"id":%d,`, h.add("a", hello)))
+		member.Load().until(fmt.Sprintf(`42["oh_event",{"id":%d,`, h.add("a", hello)))
 	})
 	h.before = func(r store.Range) {
-		if member != nil && r.From == 3 { // a replay: its end is known
+		if member.Load() != nil && r.From == 3 { // a replay: its end is known
 			meanwhile()
 		}
 	}
 	first := h.connect("conversation_id=a&latest_event_id=8")
 	first.until("40")
 	h.connections("a", 1)
-	member = first
+	member.Store(first)
 	late := h.connect("conversation_id=a&latest_event_id=2")
 	got := late.until(`42["oh_event",{"id":9,`)
 	h.connections("a", 2)
