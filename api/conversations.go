@@ -187,21 +187,17 @@ func (o *conversations) SearchConversations(c echo.Context, q gen.SearchConversa
 }
 
 // unreadable tells of an id that upstream answers 500 to: no file can have
-// its name. Such an id is no conversation's.
+// its name. Such an id is no conversation's: 404, where others are answered null
+// or false.
 func unreadable(id string) bool {
 	const pathLimit = 4090 // recorded long_ids
 	return strings.ContainsRune(id, 0) || len(id) >= pathLimit
 }
 
-// errUnknown is 404 for an id where others are answered null or false.
-func errUnknown(id string) error {
-	return &store.Error{Op: "conversation", ID: id, Err: store.ErrNotFound}
-}
-
 // GetConversation tells of one conversation; null for an unknown one.
 func (o *conversations) GetConversation(c echo.Context, id string) error {
 	if unreadable(id) {
-		return errUnknown(id)
+		return conversation.Unknown(id)
 	}
 	i, err := o.Conversations.Info(c.Request().Context(), id)
 	if errors.Is(err, store.ErrNotFound) {
@@ -232,7 +228,7 @@ func (o *conversations) UpdateConversation(c echo.Context, id string) error {
 // DeleteConversation removes a conversation and answers whether there was one.
 func (o *conversations) DeleteConversation(c echo.Context, id string) error {
 	if unreadable(id) {
-		return errUnknown(id)
+		return conversation.Unknown(id)
 	}
 	err := o.Conversations.Delete(c.Request().Context(), id)
 	if errors.Is(err, store.ErrNotFound) {

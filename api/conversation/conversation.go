@@ -120,12 +120,13 @@ func defaultTitle(id string) string { return "Conversation " + id[:min(5, len(id
 // conversation can have.
 func (s *Service) get(ctx context.Context, id string) (store.Conversation, error) {
 	if !ValidID(id) {
-		return store.Conversation{}, unknown(id)
+		return store.Conversation{}, Unknown(id)
 	}
 	return s.c.Store.Conversation(ctx, id)
 }
 
-func unknown(id string) error {
+// Unknown is the error for an id that no conversation has.
+func Unknown(id string) error {
 	return &store.Error{Op: "conversation", ID: id, Err: store.ErrNotFound}
 }
 
@@ -135,7 +136,7 @@ func (s *Service) Exists(ctx context.Context, id string) error {
 	case s.isRunning(id): // what runs is stored
 		return nil
 	case !ValidID(id):
-		return unknown(id)
+		return Unknown(id)
 	}
 	// Visiting nothing asks for no more than that it is there.
 	return s.c.Store.Visit(ctx, id, store.Range{To: -1}, func(store.Event) bool { return false })

@@ -208,7 +208,7 @@ func (s *Service) Stop(ctx context.Context, id string) (before Status, err error
 // Delete removes a conversation and all that belongs to it.
 func (s *Service) Delete(ctx context.Context, id string) error {
 	if !ValidID(id) {
-		return &store.Error{Op: "delete", ID: id, Err: store.ErrNotFound}
+		return Unknown(id)
 	}
 	defer s.busy.lock(id)()
 	s.setRunning(id, false)
