@@ -121,7 +121,8 @@ func headerSafe(text string) string {
 }
 
 // SearchEvents answers a page of a conversation's events. The filter is the
-// JSON body of the GET; query parameters of its names are ignored.
+// JSON body of the GET; query parameters of its names are ignored. A page that
+// is long is sent as it is read.
 func (o *events) SearchEvents(c echo.Context, id string, q gen.SearchEventsParams) error {
 	w := conversation.Window{
 		Start: int64(orDefault(q.StartID, 0)), End: int64(orDefault(q.EndID, int(^uint(0)>>1))),
@@ -137,22 +138,23 @@ func (o *events) SearchEvents(c echo.Context, id string, q gen.SearchEventsParam
 		}
 	}
 	buffer := pageBuffers.Get().(*[]byte)
-	text := append((*buffer)[:0], `{"events":[`...)
-	begun := len(text)
+	answer := longAnswer{o.deps, c, pagePiece, append((*buffer)[:0], `{"events":[`...)}
+	first := true
 	page, err := o.Conversations.Search(c.Request().Context(), id, w, f, func(e store.Event) {
-		if len(text) > begun {
-			text = append(text, ',')
+		if !first {
+			answer.text = append(answer.text, ',')
 		}
-		text = event.AppendServed(text, e.ID, e.JSON, event.Flags(e.Flags))
-	})
-	if err == nil {
-		tellDamaged(o.deps, c, "events", damagedHeader, page.Damaged)
-		text = append(text, `],"has_more":`...)
-		text = strconv.AppendBool(text, page.More)
-		text = append(text, '}')
-		err = writeBytes(c, http.StatusOK, text)
+		first = false
+		answer.text = event.AppendServed(answer.text, e.ID, e.JSON, event.Flags(e.Flags))
+	}, answer.send)
+	if err != nil {
+		return answer.fail(err)
 	}
-	if *buffer = text; cap(text) <= maxPageBuffer {
+	answer.text = append(answer.text, `],"has_more":`...)
+	answer.text = strconv.AppendBool(answer.text, page.More)
+	answer.text = append(answer.text, '}')
+	err = answer.end(page.Damaged)
+	if *buffer = answer.text; cap(*buffer) <= maxPageBuffer {
 		pageBuffers.Put(buffer)
 	}
 	return err
@@ -165,6 +167,10 @@ var pageBuffers = sync.Pool{New: func() any { return new([]byte) }}
 // maxPageBuffer is the most that is kept of one page.
 const maxPageBuffer = 1 << 20
 
+// pagePiece is how much of a page is held before it is sent. Upstream sends the
+// length of a page of 2 MB (recorded add_event_huge_1mb).
+const pagePiece = 4 << 20
+
 // trajectoryBuffer is how much of a trajectory is held before it is sent. A client
 // that does not read holds up so much, and a page of the store's.
 const trajectoryBuffer = 32 << 10
@@ -173,8 +179,7 @@ const trajectoryBuffer = 32 << 10
 // form, but damaged ones. A short one is sent whole, with its length; a long
 // one as it is read.
 func (o *events) GetTrajectory(c echo.Context, id string) error {
-	w := c.Response()
-	text := append(make([]byte, 0, 4<<10), `{"trajectory":[`...)
+	answer := longAnswer{o.deps, c, trajectoryBuffer, append(make([]byte, 0, 4<<10), `{"trajectory":[`...)}
 	first := true
 	var left []int64
 	for e, err := range o.Conversations.Trajectory(c.Request().Context(), id) {
@@ -184,32 +189,17 @@ func (o *events) GetTrajectory(c echo.Context, id string) error {
 			continue
 		}
 		if err != nil {
-			if w.Committed {
-				panic(http.ErrAbortHandler) // a cut answer must not look whole
-			}
-			return err
+			return answer.fail(err)
 		}
 		if !first {
-			text = append(text, ',')
+			answer.text = append(answer.text, ',')
 		}
 		first = false
-		text = event.AppendTrajectory(text, e.ID, e.JSON, event.Flags(e.Flags))
-		if len(text) >= trajectoryBuffer {
-			if !w.Committed {
-				w.Header().Set("Content-Type", "application/json")
-			}
-			if _, err := w.Write(text); err != nil {
-				return err
-			}
-			text = text[:0]
+		answer.text = event.AppendTrajectory(answer.text, e.ID, e.JSON, event.Flags(e.Flags))
+		if err := answer.send(); err != nil {
+			return err
 		}
 	}
-	text = append(text, "]}"...)
-	if w.Committed {
-		tellDamaged(o.deps, c, "events", http.TrailerPrefix+damagedHeader, left)
-		_, err := w.Write(text)
-		return err
-	}
-	tellDamaged(o.deps, c, "events", damagedHeader, left)
-	return writeBytes(c, http.StatusOK, text)
+	answer.text = append(answer.text, "]}"...)
+	return answer.end(left)
 }

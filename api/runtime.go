@@ -12,8 +12,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/openhands-local/openhands-local/api/contract"
-	"github.com/openhands-local/openhands-local/api/conversation"
-	"github.com/openhands-local/openhands-local/api/event"
 	"github.com/openhands-local/openhands-local/gen"
 	"github.com/openhands-local/openhands-local/store"
 )
@@ -57,8 +55,10 @@ func (o *runtime) GetPrompt(c echo.Context, id string, q gen.GetPromptParams) er
 	n := int64(q.EventID)
 	var e struct{ Message any }
 	var unread error
-	_, err := o.Conversations.Search(c.Request().Context(), id, conversation.Window{Start: n, End: n, Limit: 1}, event.Filter{},
-		func(found store.Event) { unread = json.Unmarshal(found.JSON, &e) })
+	err := o.Store.Visit(c.Request().Context(), id, store.Range{From: n, To: n}, func(found store.Event) bool {
+		unread = json.Unmarshal(found.JSON, &e)
+		return false
+	})
 	if err = cmp.Or(err, unread); err != nil {
 		return err
 	}

@@ -219,7 +219,7 @@ func TestFaultFlippedBit(t *testing.T) {
 	var log records
 	data := t.TempDir()
 	s := servertest.NewServer(t, server.Config{Data: data, Log: log.logger()})
-	long := strings.Repeat("long ", 100_000) // a trajectory of several writes
+	long := strings.Repeat("long ", 1_000_000) // a page, and a trajectory, of several writes
 	postAll(t, s.URL, "c", "zero", "one", "two", long, "four")
 	postAll(t, s.URL, "d", "other")
 	if a := request(t, "PATCH", s.URL+"/api/conversations/d", `{"title":"title of d"}`); a.status != http.StatusOK {

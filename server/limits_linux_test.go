@@ -29,9 +29,9 @@ func descriptors(t *testing.T) int {
 	return int(limit.Cur)
 }
 
-// storeLong makes a data folder with a conversation "long" of n events of a
-// kilobyte.
-func storeLong(t *testing.T, data string, n int64) {
+// storeLong makes a data folder with a conversation "long" of n events of so
+// many bytes of text, and returns the JSON of each.
+func storeLong(t *testing.T, data string, n int64, size int) string {
 	t.Helper()
 	s, err := boltstore.Open(filepath.Join(data, "events.db"), boltstore.Options{})
 	if err != nil {
@@ -40,11 +40,12 @@ func storeLong(t *testing.T, data string, n int64) {
 	if _, err := s.Create(t.Context(), store.Conversation{ID: "long", CreatedAt: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
-	text := fmt.Appendf(nil, `"timestamp":"2026-01-01T00:00:00","source":"agent","message":"","action":"message","args":{"content":%q}}`, strings.Repeat("x", 900))
+	text := fmt.Appendf(nil, `"timestamp":"2026-01-01T00:00:00","source":"agent","message":"","action":"message","args":{"content":%q}}`, strings.Repeat("x", size))
 	text = append([]byte{'{'}, text...)
-	for from := int64(0); from < n; from += 10_000 {
+	batch := max(1, int64(10<<20/size))
+	for from := int64(0); from < n; from += batch {
 		var events []store.Event
-		for id := from; id < min(n, from+10_000); id++ {
+		for id := from; id < min(n, from+batch); id++ {
 			events = append(events, store.Event{ID: id, JSON: text})
 		}
 		if err := s.Restore(t.Context(), "long", events); err != nil {
@@ -54,6 +55,7 @@ func storeLong(t *testing.T, data string, n int64) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+	return string(text)
 }
 
 // TestFaultSlowReaders asks for a trajectory of 50 MB over many connections and
@@ -62,7 +64,7 @@ func storeLong(t *testing.T, data string, n int64) {
 func TestFaultSlowReaders(t *testing.T) {
 	clients := storetest.Rounds(t, 50, 200)
 	data := t.TempDir()
-	storeLong(t, data, 50_000)
+	storeLong(t, data, 50_000, 900)
 	get := "GET /api/conversations/long/trajectory HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 	p := startProcess(t, nil, "--data", data)
@@ -116,6 +118,54 @@ func TestFaultSlowReaders(t *testing.T) {
 	if n, err := io.Copy(io.Discard, resp.Body); n < 50_000_000 || err != nil {
 		t.Errorf("a client that reads gets %d bytes, %v", n, err)
 	}
+}
+
+// TestFaultLargePage reads a page of events that are large, forwards and
+// backwards, all and by a filter: it is whole, and little of it is held.
+func TestFaultLargePage(t *testing.T) {
+	size := storetest.Rounds(t, 1, 4) << 19
+	data := t.TempDir()
+	text := storeLong(t, data, 100, size)
+	p := startProcess(t, nil, "--data", data)
+	postAll(t, p.url, "c", "before")
+	_, before := memory(t, p.Process.Pid)
+
+	most, done, watched := 0, make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(2 * time.Millisecond):
+				_, now := memory(t, p.Process.Pid)
+				most = max(most, now-before)
+			}
+		}
+	}()
+	for _, test := range []struct {
+		query, filter  string
+		from, to, step int
+	}{
+		{"limit=100", "", 0, 100, 1},
+		{"limit=100&reverse=true", "", 99, -1, -1},
+		{"limit=100&start_id=3", `{"source":"agent"}`, 3, 100, 1},
+	} {
+		var want strings.Builder
+		for id := test.from; id != test.to; id += test.step {
+			fmt.Fprintf(&want, `,{"id":%d,%s`, id, text[1:])
+		}
+		a := request(t, "GET", p.url+"/api/conversations/long/events?"+test.query, test.filter)
+		if a.body != `{"events":[`+want.String()[1:]+`],"has_more":false}` {
+			t.Errorf("%s %s: %d bytes, want a page of all events from %d to %d", test.query, test.filter, len(a.body), test.from, test.to-test.step)
+		}
+	}
+	close(done)
+	<-watched
+	if limit := 32 + 8*size>>20; most>>10 > limit {
+		t.Errorf("pages of %d MB make the server's memory grow by %d MB, want at most %d", 100*size>>20, most>>10, limit)
+	}
+	t.Attr("result", fmt.Sprintf("a page of %d MB with %.1f MB of memory", 100*size>>20, float64(most)/1024))
 }
 
 // TestFaultIdleConnections holds many connections that do nothing after a

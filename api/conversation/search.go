@@ -33,10 +33,12 @@ const searchBytes = 1 << 20
 
 // Search gives the events of a window that match a filter, one by one. Their
 // JSON is lent, as [store.Store.Visit] does, and give must not call the Service. It
-// reads little further than the event after the last. An unknown conversation
-// is ErrNotFound. When all it finds is damaged, it is an error:
-// [store.ErrCorrupt].
-func (s *Service) Search(ctx context.Context, id string, w Window, f event.Filter, give func(store.Event)) (page Page, err error) {
+// reads little further than the event after the last. About once a megabyte of
+// what it reads, with the store let go of, it calls pause, whose error ends the
+// search: what was given can be sent on there, however long that takes. An
+// unknown conversation is ErrNotFound. When all it finds is damaged, it is an
+// error: [store.ErrCorrupt].
+func (s *Service) Search(ctx context.Context, id string, w Window, f event.Filter, give func(store.Event), pause func() error) (page Page, err error) {
 	r := store.Range{From: w.Start, To: w.End, Reverse: w.Reverse}
 	matches := f.Matcher()
 	given := 0
@@ -68,6 +70,11 @@ func (s *Service) Search(ctx context.Context, id string, w Window, f event.Filte
 			page.Damaged = append(page.Damaged, damaged.ID)
 			damage = cmp.Or(damage, err)
 			last, goOn = damaged.ID, true
+		}
+		if goOn {
+			if err := pause(); err != nil {
+				return Page{}, err
+			}
 		}
 		switch {
 		case goOn && r.Reverse:
