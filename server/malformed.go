@@ -20,15 +20,29 @@ func (l plainListener) Accept() (net.Conn, error) {
 }
 
 // plainConn words net/http's own answers as upstream does (recorded
-// misc_protocol, host_header_odd), and mends the target of the connection's
-// first request: a percent sign that no two digits follow stands for itself
-// (recorded get_events_odd_ids), and what begins with no slash is the path of
-// nothing (recorded misc_protocol). Later requests have no place that could be
-// told from here: they get upstream's words.
+// misc_protocol, host_header_odd), and mends the targets of requests: a percent
+// sign that no two digits follow stands for itself (recorded get_events_odd_ids),
+// and what begins with no slash is the path of nothing (recorded
+// misc_protocol). Of requests that are sent before the answer to the one before,
+// the first alone can be told from here: the others get upstream's words.
 type plainConn struct {
 	*net.TCPConn
-	begun bool
-	rest  []byte // of what was first read, not handed on yet
+	begun bool   // a request: the end of its first line was read
+	ahead []byte // of a first line, handed on before its end
+	rest  []byte // of what was read, not handed on yet
+}
+
+// followConn is told by net/http, on the goroutine that reads a connection, what
+// it does.
+func followConn(conn net.Conn, state http.ConnState) {
+	c, ok := conn.(*plainConn)
+	switch {
+	case !ok:
+	case state == http.StateIdle:
+		c.begun = false
+	case state == http.StateActive:
+		c.begun = true
+	}
 }
 
 func (c *plainConn) Read(b []byte) (int, error) {
@@ -38,18 +52,33 @@ func (c *plainConn) Read(b []byte) (int, error) {
 		return n, nil
 	}
 	n, err := c.TCPConn.Read(b)
-	if !c.begun && n > 0 {
-		c.begun = true
-		if mended := mendTarget(b[:n]); mended != nil {
+	switch {
+	case n == 0:
+	case !c.begun:
+		request := b[:n]
+		if len(c.ahead) > 0 {
+			request = slices.Concat(c.ahead, request)
+		}
+		if len(request) < maxLine && !bytes.Contains(request, []byte("\n")) {
+			c.ahead = bytes.Clone(request)
+			break
+		}
+		if mended, ok := bytes.CutPrefix(mendTarget(request), c.ahead); ok && len(mended) > 0 {
 			n = copy(b, mended)
 			c.rest = mended[n:]
 		}
+		c.begun, c.ahead = true, nil
+	case len(b) == 1: // net/http looks whether the client is still there
+		c.ahead = []byte{b[0]}
 	}
 	return n, err
 }
 
+// maxLine is how much of a request is looked at for the end of its first line.
+const maxLine = 4 << 10
+
 // mendTarget returns a request with a target that net/http takes; nil if it has
-// one. It takes a request line that came in one piece, as nearly all do.
+// one.
 func mendTarget(request []byte) []byte {
 	line, _, whole := bytes.Cut(request, []byte("\r\n"))
 	method, rest, _ := bytes.Cut(line, []byte(" "))

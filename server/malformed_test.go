@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -28,7 +29,7 @@ func TestMalformed(t *testing.T) {
 		{"a percent sign on its own", "GET /api/conversations/%/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", `{"detail":"Conversation % not found"}`},
 		{"percent signs before no digits", "GET /api/conversations/%zz%4%C3%A9%/events?a=%zz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", `{"detail":"Conversation %zz%4é% not found"}`},
 		{"a long path of them", "GET /" + strings.Repeat("%", 4000) + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", `{"detail":"Not Found"}`},
-		{"percent signs in the second of a connection", alive + "GET /% HTTP/1.1\r\nHost: localhost\r\n\r\n", "Invalid HTTP request received."},
+		{"percent signs in a request that waits for no answer", alive + "GET /% HTTP/1.1\r\nHost: localhost\r\n\r\n", "Invalid HTTP request received."},
 		{"no slash before a path", "GET alive?a=%zz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", `{"detail":"Not Found"}`},
 		{"a handler's refusal", "GET /api/conversations/x/events?limit=101 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", `{"detail":"Conversation x not found"}`},
 	} {
@@ -56,6 +57,63 @@ func TestMalformed(t *testing.T) {
 		}
 		if tt.want == "Invalid HTTP request received." && (resp.StatusCode != 400 || resp.Header.Get("Content-Type") != "text/plain; charset=utf-8" || !resp.Close) {
 			t.Errorf("%s: answered %d %v, want 400, plain text, and the connection's end", tt.why, resp.StatusCode, resp.Header)
+		}
+	}
+}
+
+// TestMalformedLater: the requests of a connection are mended, whichever they
+// are, when each waits for the answer before; also one that begins to arrive
+// while the one before is answered. A body stays as it is.
+func TestMalformedLater(t *testing.T) {
+	t.Parallel()
+	s := servertest.NewServer(t, server.Config{})
+	c, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	r := bufio.NewReader(c)
+	write := func(text string) {
+		if _, err := io.WriteString(c, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func() string {
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(body)
+	}
+	const alive = "GET /alive HTTP/1.1\r\nHost: localhost\r\n\r\n"
+	for _, tt := range []struct{ method, target, body, want string }{
+		{"GET", "/alive", "", `{"status":"ok"}`},
+		{"GET", "/api/conversations/%/events", "", `{"detail":"Conversation % not found"}`},
+		{"POST", "/api/conversations/mine/events", `{"action":"message","args":{"content":"GET /% HTTP/1.1\r\n"}}`, `{"success":true}`},
+		{"GET", "/api/conversations/%zz/events", "", `{"detail":"Conversation %zz not found"}`},
+		{"GET", "alive", "", `{"detail":"Not Found"}`},
+		{"GET", "/alive?a=%", "", `{"status":"ok"}`},
+	} {
+		request := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", tt.method, tt.target, len(tt.body), tt.body)
+		for why, writes := range map[string][]string{
+			"on its own":            {alive, "", request},
+			"begun with the other":  {alive + request[:1], "", request[1:]},
+			"begun after the other": {alive, request[:1], request[1:]},
+		} {
+			for range 10 {
+				write(writes[0])
+				write(writes[1])
+				read()
+				write(writes[2])
+				if got := read(); got != tt.want {
+					t.Fatalf("%s %s, %s: answered %q, want %q", tt.method, tt.target, why, got, tt.want)
+				}
+			}
 		}
 	}
 }

@@ -124,6 +124,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		ReadHeaderTimeout: c.bounds.header,
 		IdleTimeout:       c.bounds.idle,
 		MaxHeaderBytes:    maxHeader,
+		ConnState:         followConn,
 
 		DisableGeneralOptionsHandler: true, // OPTIONS * is an unknown path
 		ErrorLog:                     slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
