@@ -1,0 +1,42 @@
+package server_test
+
+import (
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/openhands-local/openhands-local/server"
+	"github.com/openhands-local/openhands-local/server/servertest"
+)
+
+// TestDocs asks for the page at /docs and for all that it names, as a browser
+// would: every file is there, with its type, and none is elsewhere.
+func TestDocs(t *testing.T) {
+	t.Parallel()
+	s := servertest.NewServer(t, server.Config{})
+	page := request(t, "GET", s.URL+"/docs", "")
+	types := map[string]string{".css": "text/css", ".js": "/javascript", ".png": "image/png", ".json": "application/json"}
+	found := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?:href|src)="([^"]*)"|url: "([^"]*)"`).FindAllStringSubmatch(page.body, -1) {
+		path := m[1] + m[2]
+		if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") {
+			t.Errorf("/docs names %s, which is not of this server", path)
+			continue
+		}
+		ending := path[strings.LastIndex(path, "."):]
+		a := request(t, "GET", s.URL+path, "")
+		if got := a.header.Get("Content-Type"); a.status != http.StatusOK || a.body == "" || !strings.Contains(got, types[ending]) {
+			t.Errorf("%s: %d, %s, %d bytes, want %s", path, a.status, got, len(a.body), types[ending])
+		}
+		found[ending] = true
+	}
+	for ending := range types {
+		if !found[ending] {
+			t.Errorf("/docs names no %s", ending)
+		}
+	}
+	if a := request(t, "GET", s.URL+"/docs/nothing.js", ""); a.status != http.StatusNotFound {
+		t.Errorf("a file that there is not: %d, want 404", a.status)
+	}
+}
