@@ -63,7 +63,8 @@ func TestMalformed(t *testing.T) {
 
 // TestMalformedLater: the requests of a connection are mended, whichever they
 // are, when each waits for the answer before; also one that begins to arrive
-// while the one before is answered. A body stays as it is.
+// while the one before is answered. A body stays as it is, also one that looks
+// like a request and comes on its own after a head that came early.
 func TestMalformedLater(t *testing.T) {
 	t.Parallel()
 	s := servertest.NewServer(t, server.Config{})
@@ -115,5 +116,15 @@ func TestMalformedLater(t *testing.T) {
 				}
 			}
 		}
+	}
+	body := "\"GET /% HTTP/1.1\r\n"
+	head := fmt.Sprintf("POST /api/conversations/mine/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", len(body))
+	write(head + body)
+	want := read()
+	write(alive + head)
+	read()
+	write(body)
+	if got := read(); got != want {
+		t.Errorf("a body on its own: answered %s, want %s", got, want)
 	}
 }
