@@ -99,20 +99,7 @@ func BenchmarkTrajectory(b *testing.B) {
 	addr := strings.TrimPrefix(url, "http://")
 	time.Sleep(300 * time.Millisecond) // it has loaded the contract by then
 	_, idle := memory(b, process.Pid)
-	most := idle
-	done, watched := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(watched)
-		for {
-			select {
-			case <-done:
-				return
-			case <-time.After(5 * time.Millisecond):
-				_, anon := memory(b, process.Pid)
-				most = max(most, anon)
-			}
-		}
-	}()
+	most := watchMemory(b, process.Pid)
 	var size int64
 	var ours, copying time.Duration
 	b.ResetTimer()
@@ -133,11 +120,10 @@ func BenchmarkTrajectory(b *testing.B) {
 		ours += time.Since(start)
 		copying += copyFile(b, filepath.Join(data, "events.db"), size)
 	}
-	close(done)
-	<-watched
+	anon := most() - idle
 	b.ReportMetric(float64(size)*float64(b.N)/1e6/ours.Seconds(), "MB/s")
 	b.ReportMetric(copying.Seconds()/ours.Seconds(), "x-copy")
-	b.ReportMetric(float64(most-idle)/1024, "anon-MB")
+	b.ReportMetric(float64(anon)/1024, "anon-MB")
 	b.ReportMetric(0, "ns/op")
 }
 

@@ -266,3 +266,28 @@ func memory(b testing.TB, pid int) (rss, anon int) {
 	}
 	return rss, anon
 }
+
+// watchMemory looks at a process's anonymous memory until most is called, or the
+// test ends. most returns the most that it had, in KB.
+func watchMemory(t testing.TB, pid int) (most func() int) {
+	stop, found := make(chan struct{}), make(chan int)
+	go func() {
+		high := 0
+		for {
+			_, anon := memory(t, pid)
+			high = max(high, anon)
+			select {
+			case <-stop:
+				found <- high
+				return
+			case <-time.After(2 * time.Millisecond):
+			}
+		}
+	}()
+	most = sync.OnceValue(func() int {
+		close(stop)
+		return <-found
+	})
+	t.Cleanup(func() { most() })
+	return most
+}

@@ -130,19 +130,7 @@ func TestFaultLargePage(t *testing.T) {
 	postAll(t, p.url, "c", "before")
 	_, before := memory(t, p.Process.Pid)
 
-	most, done, watched := 0, make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(watched)
-		for {
-			select {
-			case <-done:
-				return
-			case <-time.After(2 * time.Millisecond):
-				_, now := memory(t, p.Process.Pid)
-				most = max(most, now-before)
-			}
-		}
-	}()
+	most := watchMemory(t, p.Process.Pid)
 	for _, test := range []struct {
 		query, filter  string
 		from, to, step int
@@ -160,12 +148,11 @@ func TestFaultLargePage(t *testing.T) {
 			t.Errorf("%s %s: %d bytes, want a page of all events from %d to %d", test.query, test.filter, len(a.body), test.from, test.to-test.step)
 		}
 	}
-	close(done)
-	<-watched
-	if limit := 32 + 8*size>>20; most>>10 > limit {
-		t.Errorf("pages of %d MB make the server's memory grow by %d MB, want at most %d", 100*size>>20, most>>10, limit)
+	grown := most() - before
+	if limit := 32 + 8*size>>20; grown>>10 > limit {
+		t.Errorf("pages of %d MB make the server's memory grow by %d MB, want at most %d", 100*size>>20, grown>>10, limit)
 	}
-	t.Attr("result", fmt.Sprintf("a page of %d MB with %.1f MB of memory", 100*size>>20, float64(most)/1024))
+	t.Attr("result", fmt.Sprintf("a page of %d MB with %.1f MB of memory", 100*size>>20, float64(grown)/1024))
 }
 
 // TestFaultIdleConnections holds many connections that do nothing after a
