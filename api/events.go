@@ -138,13 +138,9 @@ func (o *events) SearchEvents(c echo.Context, id string, q gen.SearchEventsParam
 		}
 	}
 	buffer := pageBuffers.Get().(*[]byte)
-	answer := longAnswer{o.deps, c, pagePiece, append((*buffer)[:0], `{"events":[`...)}
-	first := true
+	answer := longAnswer{deps: o.deps, c: c, piece: pagePiece, text: append((*buffer)[:0], `{"events":[`...)}
 	page, err := o.Conversations.Search(c.Request().Context(), id, w, f, func(e store.Event) {
-		if !first {
-			answer.text = append(answer.text, ',')
-		}
-		first = false
+		answer.next()
 		answer.text = event.AppendServed(answer.text, e.ID, e.JSON, event.Flags(e.Flags))
 	}, answer.send)
 	if err != nil {
@@ -167,8 +163,9 @@ var pageBuffers = sync.Pool{New: func() any { return new([]byte) }}
 // maxPageBuffer is the most that is kept of one page.
 const maxPageBuffer = 1 << 20
 
-// pagePiece is how much of a page is held before it is sent. Upstream sends the
-// length of a page of 2 MB (recorded add_event_huge_1mb).
+// pagePiece is how much of a page is held before it is sent, and besides what
+// Search gives between two pauses. Upstream sends the length of a page of 2 MB
+// (recorded add_event_huge_1mb).
 const pagePiece = 4 << 20
 
 // trajectoryBuffer is how much of a trajectory is held before it is sent. A client
@@ -179,8 +176,7 @@ const trajectoryBuffer = 32 << 10
 // form, but damaged ones. A short one is sent whole, with its length; a long
 // one as it is read.
 func (o *events) GetTrajectory(c echo.Context, id string) error {
-	answer := longAnswer{o.deps, c, trajectoryBuffer, append(make([]byte, 0, 4<<10), `{"trajectory":[`...)}
-	first := true
+	answer := longAnswer{deps: o.deps, c: c, piece: trajectoryBuffer, text: append(make([]byte, 0, 4<<10), `{"trajectory":[`...)}
 	var left []int64
 	for e, err := range o.Conversations.Trajectory(c.Request().Context(), id) {
 		var damaged *store.DamagedEvent
@@ -191,10 +187,7 @@ func (o *events) GetTrajectory(c echo.Context, id string) error {
 		if err != nil {
 			return answer.fail(err)
 		}
-		if !first {
-			answer.text = append(answer.text, ',')
-		}
-		first = false
+		answer.next()
 		answer.text = event.AppendTrajectory(answer.text, e.ID, e.JSON, event.Flags(e.Flags))
 		if err := answer.send(); err != nil {
 			return err

@@ -6,13 +6,22 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// A longAnswer is a JSON text that is made piece by piece. One that stays short
-// is sent whole, with its length; of a longer one no more than a piece is held.
+// A longAnswer is a JSON text with a list, made item by item. One that stays
+// short is sent whole, with its length; a longer one in pieces.
 type longAnswer struct {
 	deps  *deps
 	c     echo.Context
 	piece int // bytes
 	text  []byte
+	begun bool // the list has an item
+}
+
+// next begins an item: text ends where it goes.
+func (a *longAnswer) next() {
+	if a.begun {
+		a.text = append(a.text, ',')
+	}
+	a.begun = true
 }
 
 // send sends what there is, once it is a piece.

@@ -280,7 +280,7 @@ func watchMemory(t testing.TB, pid int) (most func() int) {
 			case <-stop:
 				found <- high
 				return
-			case <-time.After(2 * time.Millisecond):
+			case <-time.After(5 * time.Millisecond):
 			}
 		}
 	}()
