@@ -21,7 +21,7 @@ generate: ## all of gen/ anew, and the coverage page
 
 bump: ## SPEC=FILE-or-URL [DRY=1]: another version of the contract
 	@test -n "$(SPEC)" || { echo "bump: name a document: make bump SPEC=FILE-or-URL [DRY=1]"; exit 2; }
-	@$(GO) run ./api/contract/bump $(if $(DRY),-dry) "$(SPEC)"
+	@$(GO) run ./server/workshop/bump $(if $(DRY),-dry) "$(SPEC)"
 
 check: generate ## what must hold before a commit
 	git diff --exit-code -- gen server/openhands-local/COVERAGE.md
@@ -43,7 +43,7 @@ cover: ## line coverage of all packages by all tests
 	$(GO) test -coverpkg=./... -coverprofile=.cover.out ./... && $(GO) tool cover -func=.cover.out | tail -1
 
 bench: ## ratios against ceilings measured in the same run, for benchstat, and a table
-	$(GO) test -run '^$$' -bench . -benchtime=2s ./... | $(GO) run ./server/benchtable
+	$(GO) test -run '^$$' -bench . -benchtime=2s ./... | $(GO) run ./server/workshop/benchtable
 
 faults: ## kill -9, power cuts, full disks, bombs and the like, in their long form: a table
 	@export OPENHANDS_LOCAL_FAULTS=long; \
@@ -55,7 +55,7 @@ interop: ## real clients and other people's test suites
 	bash .ci/interop/run
 
 dist: ## archives for all platforms and their checksums, into .dist/
-	$(GO) run $(PROGRAM)/dist
+	$(GO) run ./server/workshop/dist
 
 webui: ## the web UI of FRONTEND=DIR in a real browser, and the picture of it
 	bash .ci/webui/run .images/webui.png

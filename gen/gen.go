@@ -10,7 +10,7 @@ package gen
 
 import _ "embed"
 
-//go:generate go run -C .. ./api/contract/generate
+//go:generate go run -C .. ./server/workshop/generate
 //go:generate sh -c "cd .. && go tool -modfile=.tools.mod oapi-codegen -config oapi-codegen.yaml gen/openapi.json"
 
 // OpenAPI is the contract as it is served: openapi.json of the module's root

@@ -1,4 +1,4 @@
-// Code generated from gen/openapi.json by api/contract/generate. DO NOT EDIT.
+// Code generated from gen/openapi.json by server/workshop/generate. DO NOT EDIT.
 
 package gen
 

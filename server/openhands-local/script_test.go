@@ -20,7 +20,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/openhands-local/openhands-local/api/contract"
-	"github.com/openhands-local/openhands-local/api/contract/recorded"
+	"github.com/openhands-local/openhands-local/server/workshop/recorded"
 	"github.com/openhands-local/openhands-local/gen"
 	"github.com/openhands-local/openhands-local/server/servertest"
 )

@@ -11,7 +11,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/openhands-local/openhands-local/api/contract/document"
-	"github.com/openhands-local/openhands-local/api/contract/overlay"
+	"github.com/openhands-local/openhands-local/server/workshop/overlay"
 )
 
 const overlayFile = "../../overlay.yaml"

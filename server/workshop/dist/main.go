@@ -1,7 +1,7 @@
 // Command dist makes the archives of a release: for each platform one with
 // the program and the README, and SHA256SUMS of all.
 //
-//	go run ./server/openhands-local/dist [-o FOLDER] [GOOS/GOARCH …]
+//	go run ./server/workshop/dist [-o FOLDER] [GOOS/GOARCH …]
 //
 // It runs from the root of the module. The version in the names is the one
 // that the go command writes into the program: the tag or commit of the

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/openhands-local/openhands-local/api/contract/document"
-	"github.com/openhands-local/openhands-local/api/contract/recorded"
+	"github.com/openhands-local/openhands-local/server/workshop/recorded"
 )
 
 // A result is what the page says.

@@ -15,8 +15,8 @@ import (
 	"testing"
 
 	"github.com/openhands-local/openhands-local/api/contract/document"
-	"github.com/openhands-local/openhands-local/api/contract/overlay"
-	"github.com/openhands-local/openhands-local/api/contract/recorded"
+	"github.com/openhands-local/openhands-local/server/workshop/overlay"
+	"github.com/openhands-local/openhands-local/server/workshop/recorded"
 )
 
 var update = flag.Bool("update", false, "write testdata/page.txt anew")

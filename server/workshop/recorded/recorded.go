@@ -23,7 +23,7 @@ import (
 	"github.com/openhands-local/openhands-local/api/conform"
 	"github.com/openhands-local/openhands-local/api/contract"
 	"github.com/openhands-local/openhands-local/api/contract/document"
-	"github.com/openhands-local/openhands-local/api/contract/overlay"
+	"github.com/openhands-local/openhands-local/server/workshop/overlay"
 )
 
 // Version is the recorded version, Document its published contract, and

@@ -1,7 +1,7 @@
 // Command bump puts another version of the contract in the place of
 // openapi.json, and tells on one page what that means.
 //
-//	go run ./api/contract/bump [-dry] FILE-or-URL
+//	go run ./server/workshop/bump [-dry] FILE-or-URL
 //
 // It runs from the root of the module, as `make bump` does. The document is
 // checked and given the published form (package document). All the rest is
@@ -28,7 +28,7 @@ import (
 	"time"
 
 	"github.com/openhands-local/openhands-local/api/contract/document"
-	"github.com/openhands-local/openhands-local/api/contract/overlay"
+	"github.com/openhands-local/openhands-local/server/workshop/overlay"
 )
 
 // Files of the module, by their path below its root. All but the overlay are

@@ -8,8 +8,8 @@ import (
 	"github.com/openhands-local/openhands-local/api/conform"
 	"github.com/openhands-local/openhands-local/api/contract"
 	"github.com/openhands-local/openhands-local/api/contract/document"
-	"github.com/openhands-local/openhands-local/api/contract/overlay"
-	"github.com/openhands-local/openhands-local/api/contract/recorded"
+	"github.com/openhands-local/openhands-local/server/workshop/overlay"
+	"github.com/openhands-local/openhands-local/server/workshop/recorded"
 )
 
 const root = "../../.."

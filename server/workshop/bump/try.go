@@ -18,7 +18,7 @@ import (
 	"github.com/openhands-local/openhands-local/api/conform"
 	"github.com/openhands-local/openhands-local/api/contract"
 	"github.com/openhands-local/openhands-local/api/contract/document"
-	"github.com/openhands-local/openhands-local/api/contract/recorded"
+	"github.com/openhands-local/openhands-local/server/workshop/recorded"
 )
 
 // A try is a bump carried out in a copy of the module.

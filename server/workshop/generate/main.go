@@ -22,7 +22,7 @@ import (
 	"strings"
 
 	"github.com/openhands-local/openhands-local/api/contract/document"
-	"github.com/openhands-local/openhands-local/api/contract/overlay"
+	"github.com/openhands-local/openhands-local/server/workshop/overlay"
 )
 
 const (
@@ -79,7 +79,7 @@ func run() error {
 // and the order of the fields of schemas, in which FastAPI writes them.
 func namesOverlay(doc *document.Document) []byte {
 	var b bytes.Buffer
-	b.WriteString("# Code generated from gen/openapi.json by api/contract/generate. DO NOT EDIT.\n" +
+	b.WriteString("# Code generated from gen/openapi.json by server/workshop/generate. DO NOT EDIT.\n" +
 		"overlay: 1.0.0\nx-speakeasy-jsonpath: rfc9535\ninfo:\n  title: Go names of the operations and order of fields\n  version: 1.0.0\nactions:\n")
 	for o := range doc.Operations() {
 		fmt.Fprintf(&b, "  - target: $.paths[%q].%s\n    update: {operationId: %s, x-operation-id: %s}\n", o.Path, strings.ToLower(o.Method), o.GoName, o.ID)
@@ -96,7 +96,7 @@ func namesOverlay(doc *document.Document) []byte {
 
 // versionSource writes the contract's version as a constant.
 func versionSource(version string) []byte {
-	return fmt.Appendf(nil, `// Code generated from gen/openapi.json by api/contract/generate. DO NOT EDIT.
+	return fmt.Appendf(nil, `// Code generated from gen/openapi.json by server/workshop/generate. DO NOT EDIT.
 
 package gen
 
