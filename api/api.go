@@ -32,8 +32,6 @@ type Config struct {
 	Store         store.Store
 	// Workspace opens the files of a conversation.
 	Workspace func(id string) (*workspace.Workspace, error)
-	// RemoveWorkspace removes the files of a conversation that is gone.
-	RemoveWorkspace func(id string) error
 	// Reset removes everything and begins as on an empty folder.
 	Reset func(context.Context) error
 	// Frontend answers GET and HEAD where the API has nothing: the web UI.

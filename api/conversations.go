@@ -237,9 +237,6 @@ func (o *conversations) DeleteConversation(c echo.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := o.RemoveWorkspace(id); err != nil {
-		return err
-	}
 	return writeJSON(c, http.StatusOK, true)
 }
 

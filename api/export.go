@@ -27,23 +27,34 @@ func (d *deps) maySeeSecrets(r *http.Request) bool {
 	return d.Key != "" || d.Token != "" && subtle.ConstantTimeCompare([]byte(r.Header.Get(TokenHeader)), []byte(d.Token)) == 1
 }
 
+// boolQuery is a parameter of the query, false when it is not there.
+func boolQuery(c echo.Context, name string) (bool, error) {
+	text := c.QueryParam(name)
+	if text == "" {
+		return false, nil
+	}
+	b, err := strconv.ParseBool(text)
+	if err != nil {
+		err = invalid(contract.Error{Type: "bool_parsing", Loc: []any{"query", name}, Msg: "Input should be a valid boolean, unable to interpret input", Input: text})
+	}
+	return b, err
+}
+
 // export answers conversations as NDJSON (package archive), all or those that
 // conversation names, and with secrets=true settings and secrets. An answer
 // without its end line has been cut.
 func (d *deps) export(c echo.Context) error {
 	r, w := c.Request(), c.Response()
 	o := archive.ExportOptions{Conversations: c.QueryParams()["conversation"]}
-	if text := c.QueryParam("secrets"); text != "" {
-		var err error
-		if o.Secrets, err = strconv.ParseBool(text); err != nil {
-			return invalid(contract.Error{Type: "bool_parsing", Loc: []any{"query", "secrets"}, Msg: "Input should be a valid boolean, unable to interpret input", Input: text})
-		}
+	var err error
+	if o.Secrets, err = boolQuery(c, "secrets"); err != nil {
+		return err
 	}
 	if o.Secrets && !d.maySeeSecrets(r) {
 		return errKeepsSecrets
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	_, err := archive.Export(r.Context(), d.Store, w, o)
+	_, err = archive.Export(r.Context(), d.Store, w, o)
 	if err != nil && w.Committed {
 		panic(http.ErrAbortHandler) // a cut answer must not look whole
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/openhands-local/openhands-local/api/contract"
 	"github.com/openhands-local/openhands-local/api/event"
+	"github.com/openhands-local/openhands-local/api/feed"
 	"github.com/openhands-local/openhands-local/store"
 )
 
@@ -23,6 +24,7 @@ const localPrefix = "/_local/"
 // registerLocal serves:
 //
 //	GET  /_local/conversations/{id}/stream   events as server-sent events, first stored ones, then each new one
+//	GET  /_local/stream                      what happens in all conversations from now on, in the same form
 //	POST /_local/conversations/{id}/events   append an event as it is given: source, cause, metrics
 //	POST /_local/reset                       everything gone, sockets closed
 //	GET  /_local/info                        what serves this: Config.Info
@@ -41,6 +43,7 @@ func (d *deps) registerLocal(e *echo.Echo) {
 		}
 	})
 	g.GET("/conversations/:id/stream", d.stream)
+	g.GET("/stream", d.streamAll)
 	g.POST("/conversations/:id/events", d.inject)
 	g.POST("/reset", d.reset)
 	g.GET("/export", d.export)
@@ -61,9 +64,10 @@ func (d *deps) hasQueryKey(c echo.Context) bool {
 const heartbeat = 15 * time.Second
 
 // stream follows a conversation. start_id is the first event that is wanted;
-// a client that comes back says the last one it has in Last-Event-ID.
+// a client that comes back says the last one it has in Last-Event-ID. With
+// notices=true what is told beside the events comes between them.
 func (d *deps) stream(c echo.Context) error {
-	r, w := c.Request(), c.Response()
+	r := c.Request()
 	id, after := c.Param("id"), int64(-1)
 	for _, given := range []struct {
 		text, place, name string
@@ -78,59 +82,100 @@ func (d *deps) stream(c echo.Context) error {
 		}
 		after = max(n, given.less-1) - given.less
 	}
-	if err := d.Conversations.Exists(r.Context(), id); err != nil {
+	notices, err := boolQuery(c, "notices")
+	if err != nil {
 		return err
 	}
+	f, err := d.Conversations.Follow(r.Context(), id, after)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return d.send(c, f, false, notices)
+}
+
+// streamAll follows all conversations from now on. The data of each message has
+// the conversation's id beside the event.
+func (d *deps) streamAll(c echo.Context) error {
+	notices, err := boolQuery(c, "notices")
+	if err != nil {
+		return err
+	}
+	f := d.Conversations.FollowAll()
+	defer f.Close()
+	return d.send(c, f, true, notices)
+}
+
+// send sends what a follower is told as server-sent events, until it or the
+// client is gone: that is the only end of an answer under way.
+func (d *deps) send(c echo.Context, f *feed.Follower, all, notices bool) error {
+	r, w := c.Request(), c.Response()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
 	w.Flush()
-
-	type next struct {
-		text []byte
-		err  error
-	}
-	events := make(chan next)
-	ctx := r.Context()
-	go func() {
-		defer close(events)
-		for e, err := range store.Follow(ctx, d.Store, id, after) {
-			if damaged := new(store.DamagedEvent); errors.As(err, &damaged) {
-				d.Log.Error("stored data is damaged: left out of the stream", "path", r.URL.Path, "event", damaged.ID)
-				continue
-			}
-			n := next{err: err}
-			if err == nil {
-				n.text = fmt.Appendf(nil, "id: %d\ndata: ", e.ID)
-				n.text = append(event.AppendServed(n.text, e.ID, e.JSON, event.Flags(e.Flags)), "\n\n"...)
-			}
-			select {
-			case events <- n:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	for {
+		item, ok, err := f.Next(r.Context())
 		var text []byte
-		select {
-		case n, more := <-events:
-			if !more || n.err != nil {
-				return nil // gone, or the client is: an answer under way has no other end
-			}
-			text = n.text
-		case <-beat.C:
-			text = []byte(": still here\n\n")
-		case <-d.Stopping:
+		switch damaged := new(store.DamagedEvent); {
+		case errors.As(err, &damaged):
+			d.Log.Error("stored data is damaged: left out of the stream", "path", r.URL.Path, "event", damaged.ID)
+			continue
+		case err != nil:
 			return nil
+		case ok && item.Notice != nil && !notices:
+			continue
+		case ok:
+			text = serverSent(item, all)
+		default:
+			w.Flush()
+			select {
+			case <-f.Changed():
+				continue
+			case <-r.Context().Done():
+				return nil
+			case <-d.Stopping:
+				return nil
+			case <-beat.C:
+				text = []byte(": still here\n\n")
+			}
 		}
 		if _, err := w.Write(text); err != nil {
 			return nil
 		}
-		w.Flush()
 	}
+}
+
+// serverSent is an item as a server-sent event: an event of the conversation is of
+// the default type and has its id, a notice is of the type notice.
+func serverSent(i feed.Item, all bool) (text []byte) {
+	data := func(field string, add func([]byte) []byte) {
+		text = append(text, "data: "...)
+		if all {
+			text = fmt.Appendf(text, `{"conversation_id":%q,%q:`, i.Conversation, field)
+		}
+		if text = add(text); all {
+			text = append(text, '}')
+		}
+		text = append(text, "\n\n"...)
+	}
+	if i.Notice != nil {
+		text = []byte("event: notice\n")
+		data("notice", func(b []byte) []byte {
+			notice, _ := json.Marshal(i.Notice) // its Update is JSON
+			return append(b, notice...)
+		})
+		return text
+	}
+	if !all {
+		text = fmt.Appendf(nil, "id: %d\n", i.Event.ID)
+	}
+	data("event", func(b []byte) []byte {
+		return event.AppendServed(b, i.Event.ID, i.Event.JSON, event.Flags(i.Event.Flags))
+	})
+	return text
 }
 
 // inject appends an event as an agent or a runtime would, and answers its id.

@@ -13,10 +13,10 @@ import (
 
 	"github.com/openhands-local/openhands-local/api/conform"
 	"github.com/openhands-local/openhands-local/api/contract"
-	"github.com/openhands-local/openhands-local/server/workshop/recorded"
 	"github.com/openhands-local/openhands-local/gen"
 	"github.com/openhands-local/openhands-local/server"
 	"github.com/openhands-local/openhands-local/server/servertest"
+	"github.com/openhands-local/openhands-local/server/workshop/recorded"
 )
 
 // recordedServer is one of ours, run as the recorded one was: strictly, with

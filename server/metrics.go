@@ -5,7 +5,6 @@ import (
 	"context"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,7 +33,6 @@ type metrics struct {
 	lenient  prometheus.Counter
 
 	appended   prometheus.Counter
-	followers  prometheus.Gauge
 	commitTook prometheus.Histogram
 	commitSize prometheus.Histogram
 }
@@ -63,10 +61,6 @@ func newMetrics(version string) *metrics {
 			Name: metricPrefix + "events_appended_total",
 			Help: "Events that were stored one by one, whoever sent them; imports are not counted.",
 		}),
-		followers: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: metricPrefix + "followers",
-			Help: "Who waits for new events of a conversation: one for the sockets of each, one for each agent at work, one for each stream.",
-		}),
 		commitTook: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    metricPrefix + "store_commit_duration_seconds",
 			Help:    "Time to write a commit and to sync it to the disk.",
@@ -84,7 +78,7 @@ func newMetrics(version string) *metrics {
 		ConstLabels: prometheus.Labels{"version": version, "api": gen.Version},
 	})
 	info.Set(1)
-	m.registry.MustRegister(m.requests, m.took, m.inFlight, m.lenient, m.appended, m.followers, info,
+	m.registry.MustRegister(m.requests, m.took, m.inFlight, m.lenient, m.appended, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -125,8 +119,7 @@ func (m *metrics) request(r *http.Request, answer http.Header, status int, took 
 	}
 }
 
-// counted is a store of any technology whose appends and followers are
-// counted.
+// counted is a store of any technology whose appends are counted.
 type counted struct {
 	store.Store
 	m *metrics
@@ -139,14 +132,4 @@ func (c counted) Append(ctx context.Context, conversation string, e store.NewEve
 		c.m.appended.Inc()
 	}
 	return id, repeated, err
-}
-
-// Watch implements [store.Store].
-func (c counted) Watch(conversation string) (changed <-chan struct{}, stop func()) {
-	changed, unwatch := c.Store.Watch(conversation)
-	c.m.followers.Inc()
-	return changed, sync.OnceFunc(func() {
-		unwatch()
-		c.m.followers.Dec()
-	})
 }

@@ -48,16 +48,17 @@ type Server struct {
 	listeners []net.Listener
 	store     store.Store
 	files     *workspaces
-	live      *live.Server
-	agent     *agent.Runner
-	frontend  *ui.UI // nil for none
-	login     *login
-	metrics   *metrics
-	info      Info
-	isNew     bool
-	http      *http.Server
-	contract  func() *contract.Contract
-	stopping  chan struct{} // closed when no more requests are taken
+
+	conversations *conversation.Service
+	live          *live.Server
+	frontend      *ui.UI // nil for none
+	login         *login
+	metrics       *metrics
+	info          Info
+	isNew         bool
+	http          *http.Server
+	contract      func() *contract.Contract
+	stopping      chan struct{} // closed when no more requests are taken
 }
 
 // New binds the address, then opens the data. All that is wrong with the
@@ -105,22 +106,22 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	conversations, err := s.conversations(ctx, script != nil)
-	if err != nil {
+	player := &agent.Runner{Script: script, Log: c.Log}
+	if s.conversations, err = s.rules(ctx, player); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.agent = agent.New(agent.Config{Conversations: conversations, Store: s.store, Script: script, Log: c.Log})
 	s.live = live.New(live.Config{
-		Conversations: conversations, Store: s.store, Key: c.Key, LoggedIn: s.login.has, Lenient: s.metrics.lenient.Inc, Log: c.Log,
+		Conversations: s.conversations, Key: c.Key, LoggedIn: s.login.has, Lenient: s.metrics.lenient.Inc, Log: c.Log,
 		Engine: engineio.Options{CheckOrigin: c.Access.Check, AllowOrigin: c.Access.CORS},
 	})
-	s.metrics.gauge("agent_runs", "Conversations that have an agent at work.", s.agent.Runs)
+	s.metrics.gauge("agent_runs", "Conversations that have an agent at work.", player.Runs)
+	s.metrics.gauge("followers", "Who is told what happens in conversations: sockets, agents at work, streams.", s.conversations.Followers)
 	s.metrics.gauge("sockets", "Clients of Socket.IO that are connected.", s.live.Sessions)
 	s.info = Info{URL: baseURL(s.listeners[0].Addr()), PID: os.Getpid(), Data: folder, Version: c.Version, API: gen.Version, Recorded: api.Recorded, Strict: c.Strict}
 	token := hexID(rand.Read)
 	hold(claim{s.info, token})
 	s.http = &http.Server{
-		Handler:           s.handler(s.operations(conversations, token)),
+		Handler:           s.handler(s.operations(token)),
 		ReadHeaderTimeout: c.bounds.header,
 		IdleTimeout:       c.bounds.idle,
 		MaxHeaderBytes:    maxHeader,
@@ -146,9 +147,8 @@ func loadOnce(log *slog.Logger) func() *contract.Contract {
 	})
 }
 
-// conversations are the rules on the opened store; answers as in
-// [conversation.Config].
-func (s *Server) conversations(ctx context.Context, answers bool) (*conversation.Service, error) {
+// rules are those of the conversations in the opened store.
+func (s *Server) rules(ctx context.Context, player *agent.Runner) (*conversation.Service, error) {
 	first := SeedStart
 	if s.c.Seed != nil && s.c.Now == nil {
 		stored, err := conversation.Latest(ctx, s.store)
@@ -161,17 +161,17 @@ func (s *Server) conversations(ctx context.Context, answers bool) (*conversation
 	}
 	now, newID := s.c.sources(first)
 	return conversation.New(conversation.Config{
-		Store: s.store, Now: now, NewID: newID, Strict: s.c.Strict, Answers: answers, MaxRunning: s.c.maxRunning(),
+		Store: s.store, Now: now, NewID: newID, Strict: s.c.Strict,
+		Answers: player.Script != nil, Agent: player.Play, MaxRunning: s.c.maxRunning(), Removed: s.files.remove,
 	}), nil
 }
 
 // operations are the API.
-func (s *Server) operations(conversations *conversation.Service, token string) http.Handler {
+func (s *Server) operations(token string) http.Handler {
 	c := api.Config{
-		Conversations:     conversations,
+		Conversations:     s.conversations,
 		Store:             s.store,
 		Workspace:         s.files.open,
-		RemoveWorkspace:   s.files.remove,
 		Contract:          s.contract,
 		Key:               s.c.Key,
 		LoggedIn:          s.login.has,
@@ -180,7 +180,7 @@ func (s *Server) operations(conversations *conversation.Service, token string) h
 		Started:           time.Now(),
 		Info:              s.info,
 		Token:             token,
-		Reset:             func(ctx context.Context) error { return s.reset(ctx, conversations) },
+		Reset:             s.reset,
 		Local:             s.local(),
 		Stopping:          s.stopping,
 		Log:               s.c.Log,
@@ -234,11 +234,10 @@ func isSocket(r *http.Request) bool {
 }
 
 // reset begins as on an empty folder.
-func (s *Server) reset(ctx context.Context, conversations *conversation.Service) error {
-	if err := conversations.Reset(ctx); err != nil {
-		return err
-	}
-	return errors.Join(s.files.removeAll(), s.firstSettings(ctx))
+func (s *Server) reset(ctx context.Context) error {
+	return s.conversations.Reset(ctx, func(ctx context.Context) error {
+		return errors.Join(s.files.removeAll(), s.firstSettings(ctx))
+	})
 }
 
 // firstSettings stores what a new folder begins with.
@@ -323,8 +322,8 @@ func (s *Server) Close() error {
 			errs = append(errs, err)
 		}
 	}
-	if s.agent != nil {
-		s.agent.Close()
+	if s.conversations != nil {
+		s.conversations.Close()
 	}
 	if s.files != nil {
 		errs = append(errs, s.files.close())

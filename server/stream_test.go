@@ -33,3 +33,46 @@ func TestStreamHeartbeat(t *testing.T) {
 		}
 	}
 }
+
+// TestStreamNotices: a stream has what is told beside the events when that is
+// asked for, in its place; that of all conversations names them.
+func TestStreamNotices(t *testing.T) {
+	s := servertest.NewServer(t, server.Config{Data: server.Memory, Agent: "none", SetConversationID: true})
+	send(t, "POST", s.URL+"/api/conversations/c/events", `{"action":"null","args":{}}`).Body.Close()
+	streams := map[string]*bufio.Scanner{}
+	for _, path := range []string{"/_local/conversations/c/stream", "/_local/conversations/c/stream?notices=true", "/_local/stream?notices=1", "/_local/stream"} {
+		resp, err := http.Get(s.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		streams[path] = bufio.NewScanner(resp.Body)
+	}
+	send(t, "PATCH", s.URL+"/api/conversations/c", `{"title":"Named"}`).Body.Close()
+	send(t, "POST", s.URL+"/api/conversations/c/events", `{"action":"null","args":{}}`).Body.Close()
+	const (
+		title  = `{"kind":"update","update":{"status_update":true,"type":"info","message":"c","conversation_title":"Named"}}`
+		first  = `data: {"id":0,`
+		second = `data: {"id":1,`
+	)
+	for path, want := range map[string][]string{
+		"/_local/conversations/c/stream":              {"id: 0", first, "", "id: 1", second},
+		"/_local/conversations/c/stream?notices=true": {"id: 0", first, "", "event: notice", "data: " + title, "", "id: 1", second},
+		"/_local/stream?notices=1":                    {"event: notice", `data: {"conversation_id":"c","notice":` + title + "}", "", `data: {"conversation_id":"c","event":{"id":1,`},
+		"/_local/stream":                              {`data: {"conversation_id":"c","event":{"id":1,`},
+	} {
+		for _, line := range want {
+			if !streams[path].Scan() || !strings.HasPrefix(streams[path].Text(), line) {
+				t.Errorf("%s: %q, %v, want %q", path, streams[path].Text(), streams[path].Err(), line)
+				break
+			}
+		}
+	}
+	resp, err := http.Get(s.URL + "/_local/stream?notices=maybe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.Body.Close(); resp.StatusCode != http.StatusUnprocessableEntity {
+		t.Errorf("notices=maybe = %s, want 422", resp.Status)
+	}
+}

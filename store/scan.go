@@ -43,8 +43,9 @@ func Scan(ctx context.Context, s Store, conversation string, r Range) iter.Seq2[
 			yield(Event{}, err)
 			return
 		}
+		r.Birth = c.Birth
 		for r.From <= r.To && r.To >= 0 {
-			page, err := eventsOf(ctx, s, c, r)
+			page, err := Events(ctx, s, conversation, r, PageEvents)
 			for _, e := range page {
 				if !yield(e, nil) {
 					return
@@ -58,47 +59,6 @@ func Scan(ctx context.Context, s Store, conversation string, r Range) iter.Seq2[
 				r.To = last - 1
 			} else {
 				r.From = last + 1
-			}
-		}
-	}
-}
-
-// Follow yields the events of a conversation after id after, first those that
-// are stored, then each new one as it is stored, in order and without a gap.
-// It ends with the context's error, with ErrClosed once the store is closed,
-// or with ErrNotFound once the conversation that it began on is gone, also
-// when another was born under its id. After a [DamagedEvent] it goes on, if the
-// loop does.
-func Follow(ctx context.Context, s Store, conversation string, after int64) iter.Seq2[Event, error] {
-	return func(yield func(Event, error) bool) {
-		changed, stop := s.Watch(conversation)
-		defer stop()
-		c, err := s.Conversation(ctx, conversation)
-		if err != nil {
-			yield(Event{}, err)
-			return
-		}
-		r := Range{From: min(after, MaxID) + 1, To: All.To}
-		for {
-			page, err := eventsOf(ctx, s, c, r)
-			for _, e := range page {
-				if !yield(e, nil) {
-					return
-				}
-			}
-			if len(page) > 0 || err != nil {
-				last, more := lastOf(page, err, func(err error) bool { return yield(Event{}, err) })
-				if !more {
-					return
-				}
-				r.From = last + 1
-				continue
-			}
-			select {
-			case <-ctx.Done():
-				yield(Event{}, ctx.Err())
-				return
-			case <-changed:
 			}
 		}
 	}
@@ -118,18 +78,4 @@ func lastOf(page []Event, err error, tell func(error) bool) (last int64, more bo
 		return 0, false
 	}
 	return page[len(page)-1].ID, true
-}
-
-// eventsOf reads a page of the conversation c, and of no other of its id.
-func eventsOf(ctx context.Context, s Store, c Conversation, r Range) ([]Event, error) {
-	page, err := Events(ctx, s, c.ID, r, PageEvents)
-	// What was read is c's if c is still there now: a birth never comes back.
-	now, gone := s.Conversation(ctx, c.ID)
-	if gone != nil {
-		return nil, gone
-	}
-	if now.Birth != c.Birth {
-		return nil, &Error{Op: "events", ID: c.ID, Err: ErrNotFound}
-	}
-	return page, err
 }

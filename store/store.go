@@ -10,8 +10,8 @@
 // memory; package storetest is the suite that both must pass.
 //
 // The event ids of a conversation are 0, 1, 2, …: [Store.Append] gives the
-// next one. Readers page through them with [Store.Events], walk any number
-// with [Scan], and wait for new ones with [Follow].
+// next one. Readers page through them with [Events], walk any number with
+// [Scan], and learn of new ones by [Store.Watch].
 package store
 
 import (
@@ -76,6 +76,9 @@ type NewEvent struct {
 type Range struct {
 	From, To int64 // From below 0 counts as 0; To below From selects nothing
 	Reverse  bool  // from To down to From
+	// Birth, when not 0, is that of the conversation which is meant: another of
+	// its id is ErrNotFound.
+	Birth uint64
 }
 
 // All selects every event.
@@ -168,12 +171,12 @@ type Store interface {
 	// events before it. [Events] and [Scan] return events that can be kept.
 	Visit(ctx context.Context, conversation string, r Range, visit func(Event) bool) error
 
-	// Watch returns a channel on which a value arrives after each change of
-	// the conversation's events, after its deletion, and when the store is
-	// closed. A value is a hint: any number of changes may share one, and it
-	// may come without a change. The conversation need not exist. stop ends
-	// it, and must be called.
-	Watch(conversation string) (changed <-chan struct{}, stop func())
+	// Watch has wake called after each change of the conversation's events,
+	// after its deletion, and when the store is closed. A call is a hint: any
+	// number of changes may share one, and it may come without a change. wake
+	// must neither wait nor call the store. The conversation need not exist.
+	// stop ends it, and must be called.
+	Watch(conversation string, wake func()) (stop func())
 
 	// Record returns a named record, nil when there is none. The name is not
 	// empty.

@@ -34,28 +34,25 @@ func TestInUTC(t *testing.T) {
 	}
 }
 
-// TestWatchers wakes a conversation's watchers without waiting for them.
+// TestWatchers wakes a conversation's watchers, and no others.
 func TestWatchers(t *testing.T) {
 	var w store.Watchers
 	w.Wake("c")
 	w.WakeAll()
-	a, stopA := w.Watch("c")
-	b, stopB := w.Watch("c")
-	d, stopD := w.Watch("d")
-	defer stopD()
-	for range 3 {
-		w.Wake("c")
-	}
+	var a, b, d int
+	count := func(n *int) func() { return func() { *n++ } }
+	stopA, stopB := w.Watch("c", count(&a)), w.Watch("c", count(&b))
+	defer w.Watch("d", count(&d))()
+	w.Wake("c")
 	stopB()
 	stopB()
-	if len(a) != 1 || len(b) != 1 || len(d) != 0 {
-		t.Errorf("values after Wake(c) = %d, %d, %d, want 1, 1, 0", len(a), len(b), len(d))
+	w.Wake("c")
+	if a != 2 || b != 1 || d != 0 {
+		t.Errorf("calls after two Wake(c) = %d, %d, %d, want 2, 1, 0", a, b, d)
 	}
-	<-a
-	<-b
 	w.WakeAll()
-	if len(a) != 1 || len(b) != 0 || len(d) != 1 {
-		t.Errorf("values after WakeAll = %d, %d, %d, want 1, 0, 1", len(a), len(b), len(d))
+	if a != 3 || b != 1 || d != 1 {
+		t.Errorf("calls after WakeAll = %d, %d, %d, want 3, 1, 1", a, b, d)
 	}
 	stopA()
 }

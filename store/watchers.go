@@ -3,32 +3,32 @@ package store
 import "sync"
 
 // Watchers is the part of a store that does [Store.Watch]. The zero value has
-// none. Its methods may be called by any number of goroutines, and none of them
-// waits for a watcher.
+// none. Its methods may be called by any number of goroutines.
 type Watchers struct {
-	mu       sync.Mutex
-	channels map[string]map[chan struct{}]bool // by conversation
+	mu  sync.Mutex
+	all map[string]map[*watcher]bool // by conversation
 }
 
+type watcher struct{ wake func() }
+
 // Watch adds a watcher of a conversation; see [Store.Watch].
-func (w *Watchers) Watch(conversation string) (changed <-chan struct{}, stop func()) {
-	// One waiting value is enough: whoever takes it reads all there is.
-	c := make(chan struct{}, 1)
+func (w *Watchers) Watch(conversation string, wake func()) (stop func()) {
+	added := &watcher{wake}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.channels == nil {
-		w.channels = make(map[string]map[chan struct{}]bool)
+	if w.all == nil {
+		w.all = make(map[string]map[*watcher]bool)
 	}
-	if w.channels[conversation] == nil {
-		w.channels[conversation] = make(map[chan struct{}]bool)
+	if w.all[conversation] == nil {
+		w.all[conversation] = make(map[*watcher]bool)
 	}
-	w.channels[conversation][c] = true
-	return c, func() {
+	w.all[conversation][added] = true
+	return func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		delete(w.channels[conversation], c)
-		if len(w.channels[conversation]) == 0 {
-			delete(w.channels, conversation)
+		delete(w.all[conversation], added)
+		if len(w.all[conversation]) == 0 {
+			delete(w.all, conversation)
 		}
 	}
 }
@@ -37,23 +37,18 @@ func (w *Watchers) Watch(conversation string) (changed <-chan struct{}, stop fun
 func (w *Watchers) Wake(conversation string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	wake(w.channels[conversation])
+	for watcher := range w.all[conversation] {
+		watcher.wake()
+	}
 }
 
 // WakeAll tells every watcher of a change.
 func (w *Watchers) WakeAll() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, channels := range w.channels {
-		wake(channels)
-	}
-}
-
-func wake(channels map[chan struct{}]bool) {
-	for c := range channels {
-		select {
-		case c <- struct{}{}:
-		default:
+	for _, of := range w.all {
+		for watcher := range of {
+			watcher.wake()
 		}
 	}
 }

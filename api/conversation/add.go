@@ -39,43 +39,32 @@ func (s *Service) Act(ctx context.Context, id string, body []byte) (Added, error
 }
 
 // add adds an event; revive allows that it creates or starts the conversation.
-func (s *Service) add(ctx context.Context, id string, body []byte, key string, revive bool) (Added, error) {
-	var (
-		added            Added
-		unknown, stopped bool
-	)
-	if !s.isRunning(id) { // what runs is stored: one read less on the way of most events
-		_, err := s.get(ctx, id)
-		unknown = errors.Is(err, store.ErrNotFound)
-		if err != nil && (!unknown || !revive || !ValidID(id)) {
-			return added, err
+func (s *Service) add(ctx context.Context, id string, body []byte, key string, revive bool) (added Added, err error) {
+	var e event.Event
+	normalise := func() error {
+		secrets, err := s.secrets(ctx)
+		if err != nil {
+			return err
 		}
-		stopped = !unknown
-		if stopped && !revive {
-			return added, fmt.Errorf("%w: %s", ErrStopped, id)
-		}
+		e, err = event.Normalise(body, event.Options{Timestamp: s.c.Now(), Source: "user", Strict: s.c.Strict, Secrets: secrets})
+		return err
 	}
-	secrets, err := s.secrets(ctx)
+	r := s.runs.of(id) // what runs is stored: one read less on the way of most events
+	lenient := ""
+	if r != nil && r.enter() {
+		err = normalise()
+	} else {
+		r, lenient, err = s.enter(ctx, id, revive, normalise)
+	}
+	if r != nil {
+		defer r.leave()
+	}
 	if err != nil {
 		return added, err
 	}
-	e, err := event.Normalise(body, event.Options{Timestamp: s.c.Now(), Source: "user", Strict: s.c.Strict, Secrets: secrets})
-	if err != nil {
-		return added, err
-	}
-	if e.Lenient != "" {
-		added.Lenient = append(added.Lenient, e.Lenient)
-	}
-	switch {
-	case unknown:
-		added.Lenient = append(added.Lenient, fmt.Sprintf("unknown conversation %s: 0.53.0 answers 404", id))
-		if err := s.bear(ctx, id); err != nil {
-			return added, err
-		}
-	case stopped:
-		added.Lenient = append(added.Lenient, fmt.Sprintf("stopped conversation %s: 0.53.0 answers 500", id))
-		if _, err := s.Start(ctx, id); err != nil {
-			return added, err
+	for _, text := range []string{e.Lenient, lenient} {
+		if text != "" {
+			added.Lenient = append(added.Lenient, text)
 		}
 	}
 	if e.HasImages {
@@ -84,7 +73,7 @@ func (s *Service) add(ctx context.Context, id string, body []byte, key string, r
 			return added, err
 		}
 		if blind && s.c.Strict {
-			s.Tell(id, noVision)
+			s.Tell(ctx, id, noVision)
 			added.Dropped = true
 			return added, nil
 		}
@@ -96,7 +85,7 @@ func (s *Service) add(ctx context.Context, id string, body []byte, key string, r
 	if key != "" {
 		new.Digest = sha256.Sum256(body)
 	}
-	added.ID, added.Repeated, err = s.c.Store.Append(ctx, id, new)
+	added.ID, added.Repeated, err = s.feed.Append(ctx, id, new)
 	if err != nil || added.Repeated {
 		return added, err
 	}
@@ -109,6 +98,45 @@ func (s *Service) add(ctx context.Context, id string, body []byte, key string, r
 		return added, err
 	}
 	return added, nil
+}
+
+// enter enters the run of a conversation, which it creates or starts if it may:
+// then it says how 0.53.0 would have refused. before is called before anything
+// is changed. r is nil unless it was entered.
+func (s *Service) enter(ctx context.Context, id string, revive bool, before func() error) (r *Run, lenient string, err error) {
+	if !ValidID(id) {
+		return nil, "", Unknown(id)
+	}
+	defer s.lock(id)()
+	if r := s.runs.of(id); r != nil && r.enter() {
+		return r, "", before()
+	}
+	c, err := s.c.Store.Conversation(ctx, id)
+	unknown := errors.Is(err, store.ErrNotFound)
+	switch {
+	case err != nil && !(unknown && revive):
+		return nil, "", err
+	case !unknown && !revive:
+		return nil, "", fmt.Errorf("%w: %s", ErrStopped, id)
+	}
+	if err := before(); err != nil {
+		return nil, "", err
+	}
+	if unknown {
+		lenient = fmt.Sprintf("unknown conversation %s: 0.53.0 answers 404", id)
+		now := s.c.Now()
+		c, err = s.c.Store.Create(ctx, store.Conversation{ID: id, CreatedAt: now, UpdatedAt: now})
+		if err != nil {
+			return nil, "", err
+		}
+	} else {
+		lenient = fmt.Sprintf("stopped conversation %s: 0.53.0 answers 500", id)
+	}
+	if r, err = s.start(ctx, c, nil); err != nil {
+		return nil, "", err
+	}
+	r.enter() // it cannot be over: the id is locked
+	return r, lenient, nil
 }
 
 // noVision is what sockets are told of a message that is dropped (recorded
@@ -129,21 +157,6 @@ func (s *Service) blind(ctx context.Context, id string) (bool, error) {
 	return !sees, err
 }
 
-// bear makes a conversation for a bare event: it runs and has no agent.
-func (s *Service) bear(ctx context.Context, id string) error {
-	defer s.busy.lock(id)()
-	if err := s.makeRoom(ctx, id); err != nil {
-		return err
-	}
-	now := s.c.Now()
-	_, err := s.c.Store.Create(ctx, store.Conversation{ID: id, CreatedAt: now, UpdatedAt: now})
-	if err != nil && !errors.Is(err, store.ErrConflict) { // another event may have been first
-		return err
-	}
-	s.setRunning(id, true)
-	return nil
-}
-
 // Inject stores an event as it is given: of any source, with its cause and
 // metrics. The conversation must exist.
 func (s *Service) Inject(ctx context.Context, id, source string, body []byte) (int64, error) {
@@ -155,6 +168,6 @@ func (s *Service) Inject(ctx context.Context, id, source string, body []byte) (i
 	if err != nil {
 		return 0, err
 	}
-	n, _, err := s.c.Store.Append(ctx, id, store.NewEvent{Flags: uint16(e.Flags), JSON: e.JSON})
+	n, _, err := s.feed.Append(ctx, id, store.NewEvent{Flags: uint16(e.Flags), JSON: e.JSON})
 	return n, err
 }

@@ -3,8 +3,8 @@
 //
 // A [Service] creates, starts, stops and deletes conversations, adds events
 // to them and reads them back. What a conversation is made of lies in a
-// store; whether it runs is known to the Service alone, so that after a
-// restart all of them are stopped, as on the real server (recorded
+// store; its [Run] is known to the Service alone, so that after a restart all of
+// them are stopped, as on the real server (recorded
 // seq_restart_*).
 //
 // Birth decides. A conversation made by [Service.Create] has an agent: its
@@ -12,8 +12,13 @@
 // create_empty, start_stop_cycle). One born of a bare [Service.Add] has none:
 // its ids are the poster's alone, until a socket opens it ([Service.Open]).
 //
-// What is no event, the begin and end of a run, a title, a status, is told to
-// those who [Service.Listen].
+// What happens is one [feed.Feed] for all who follow: events, and between them
+// the begin and end of a run, titles, statuses.
+//
+// Every decision about a run is taken with the conversation's id locked, by what
+// the store says then: start, stop, delete, the event that creates or starts, a
+// place under Config.MaxRunning. What is written in a run keeps it from ending
+// meanwhile, so that who runs exists, and nothing of a run comes after its end.
 package conversation
 
 import (
@@ -23,6 +28,7 @@ import (
 	"time"
 
 	"github.com/openhands-local/openhands-local/api/event"
+	"github.com/openhands-local/openhands-local/api/feed"
 	"github.com/openhands-local/openhands-local/store"
 )
 
@@ -49,27 +55,59 @@ type Config struct {
 	// begins the run (recorded normal_run); otherwise the agent awaits the
 	// user's input before it.
 	Answers bool
+	// Agent, when set, is called in a goroutine of its own for each run that has
+	// an agent. Its context ends with the run.
+	Agent func(context.Context, *Run)
 	// MaxRunning is how many conversations run at most: one more stops the one
 	// that was written to longest ago. 0 is no limit.
 	MaxRunning int
+	// Removed, when set, is called with the id of a conversation that was
+	// deleted, before another of that id can be created.
+	Removed func(id string) error
 }
 
 // A Service keeps the rules of all conversations.
 type Service struct {
-	c Config
+	c    Config
+	feed *feed.Feed
+	runs *runs
 
-	mu          sync.RWMutex
-	running     map[string]bool
-	failed      map[string]string // those of them without a session, and upstream's exception
+	gate sync.RWMutex // whoever locks an id reads it, a reset writes
+	busy keyed        // serialises what decides about one id's run
+
+	agents sync.WaitGroup
+
+	mu          sync.Mutex
 	connections map[string]int
-	listeners   []*listener
-
-	busy keyed // serialises create, start, stop and delete of one id
 }
 
-// New returns a Service. Every stored conversation is stopped.
+// New returns a Service. Every stored conversation is stopped. It needs a
+// Close.
 func New(c Config) *Service {
-	return &Service{c: c, running: map[string]bool{}, failed: map[string]string{}, connections: map[string]int{}}
+	return &Service{c: c, feed: feed.New(c.Store), runs: newRuns(c.MaxRunning), connections: map[string]int{}}
+}
+
+// Close ends the work of all agents, and waits for it. It comes before the store
+// is closed, after the last call.
+func (s *Service) Close() {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	for _, r := range s.runs.all() {
+		r.end()
+		s.runs.change(r.Conversation, nil)
+	}
+	s.agents.Wait()
+}
+
+// lock locks the id of a conversation against every other decision about it, and
+// returns what unlocks it.
+func (s *Service) lock(id string) (unlock func()) {
+	s.gate.RLock()
+	release := s.busy.lock(id)
+	return func() {
+		release()
+		s.gate.RUnlock()
+	}
 }
 
 // A Status is one of the three states that the API knows.
@@ -133,7 +171,7 @@ func Unknown(id string) error {
 // Exists returns nil or ErrNotFound.
 func (s *Service) Exists(ctx context.Context, id string) error {
 	switch {
-	case s.isRunning(id): // what runs is stored
+	case s.runs.of(id) != nil: // what runs is stored
 		return nil
 	case !ValidID(id):
 		return Unknown(id)
@@ -152,17 +190,17 @@ func (s *Service) Info(ctx context.Context, id string) (Info, error) {
 }
 
 func (s *Service) info(ctx context.Context, c store.Conversation) (Info, error) {
-	i := Info{Conversation: c, Title: c.Title, Status: Stopped}
+	i := Info{Conversation: c, Title: c.Title, Status: s.runs.status(c.ID)}
 	if i.Title == "" {
 		i.Title = defaultTitle(c.ID)
 	}
-	if s.isRunning(c.ID) {
+	if i.Status == Running {
 		statuses := s.runtimeStatuses()
-		i.Status, i.RuntimeStatus = Running, statuses[len(statuses)-1]
+		i.RuntimeStatus = statuses[len(statuses)-1]
 	}
-	s.mu.RLock()
+	s.mu.Lock()
 	i.Connections = s.connections[c.ID]
-	s.mu.RUnlock()
+	s.mu.Unlock()
 	err := s.c.Store.Visit(ctx, c.ID, store.Range{To: store.All.To, Reverse: true}, func(last store.Event) bool {
 		if at, ok := event.Time(last.JSON, s.c.Now().Location()); ok && at.After(i.UpdatedAt) {
 			i.UpdatedAt = at
@@ -229,7 +267,7 @@ func (s *Service) Rename(ctx context.Context, id, title string) error {
 		return nil
 	})
 	if err == nil {
-		s.tellTitle(id, title)
+		s.tellTitle(ctx, id, title)
 	}
 	return err
 }
@@ -237,9 +275,8 @@ func (s *Service) Rename(ctx context.Context, id, title string) error {
 // errNamed: the conversation has a title already.
 var errNamed = errors.New("conversation is named")
 
-// SetTitle gives a conversation that nobody has named a title, as upstream does
-// after the first answer (recorded conversation_title_after_message).
-func (s *Service) SetTitle(ctx context.Context, id, title string) error {
+// setTitle is [Run.SetTitle].
+func (s *Service) setTitle(ctx context.Context, id, title string) error {
 	_, err := s.c.Store.Update(ctx, id, func(c *store.Conversation) error {
 		if c.Title != "" {
 			return errNamed
@@ -252,26 +289,9 @@ func (s *Service) SetTitle(ctx context.Context, id, title string) error {
 		return nil
 	}
 	if err == nil {
-		s.tellTitle(id, title)
+		s.tellTitle(ctx, id, title)
 	}
 	return err
-}
-
-func (s *Service) isRunning(id string) bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.running[id]
-}
-
-func (s *Service) setRunning(id string, on bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if on {
-		s.running[id] = true
-	} else {
-		delete(s.running, id)
-		delete(s.failed, id)
-	}
 }
 
 // keyed is a mutex for each key in use.

@@ -1,16 +1,13 @@
 package conversation
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 
 	"github.com/openhands-local/openhands-local/api/event"
+	"github.com/openhands-local/openhands-local/api/feed"
 	"github.com/openhands-local/openhands-local/store"
 )
 
@@ -76,7 +73,7 @@ func (s *Service) Create(ctx context.Context, d Draft) (Info, error) {
 	if !ValidID(d.ID) {
 		return Info{}, fmt.Errorf("%w: %q", ErrBadID, d.ID)
 	}
-	defer s.busy.lock(d.ID)()
+	defer s.lock(d.ID)()
 	now := s.c.Now()
 	c, err := s.c.Store.Create(ctx, store.Conversation{
 		ID: d.ID, CreatedAt: now, UpdatedAt: now, Agent: true,
@@ -86,13 +83,14 @@ func (s *Service) Create(ctx context.Context, d Draft) (Info, error) {
 		if c, err = s.c.Store.Conversation(ctx, d.ID); err != nil {
 			return Info{}, err
 		}
-		return Info{Conversation: c, Status: Starting}, s.start(ctx, c, nil)
+		_, err = s.start(ctx, c, nil)
+		return Info{Conversation: c, Status: Starting}, err
 	}
 	if err != nil {
 		return Info{}, err
 	}
 	b := d.beginning()
-	if err := s.start(ctx, c, &b); err != nil {
+	if _, err := s.start(ctx, c, &b); err != nil {
 		return Info{}, err
 	}
 	return Info{Conversation: c, Status: Starting}, nil
@@ -104,105 +102,97 @@ var ErrBadID = errors.New("conversation id must be 1 to 128 letters, digits, '.'
 // Start runs a conversation and returns its status as the API tells it:
 // STARTING when it was stopped, RUNNING when it ran already.
 func (s *Service) Start(ctx context.Context, id string) (Status, error) {
+	defer s.lock(id)()
 	c, err := s.get(ctx, id)
 	if err != nil {
 		return "", err
 	}
-	defer s.busy.lock(id)()
-	if s.isRunning(id) {
+	if s.runs.of(id) != nil {
 		return Running, nil
 	}
-	return Starting, s.start(ctx, c, nil)
+	_, err = s.start(ctx, c, nil)
+	return Starting, err
 }
 
 // start runs a conversation that does not run, and one that runs if its agent
-// is fresh: then it has a beginning. The id is locked.
-func (s *Service) start(ctx context.Context, c store.Conversation, fresh *beginning) error {
-	if s.isRunning(c.ID) && fresh == nil {
-		return nil
+// is fresh: then it has a beginning. The id is locked, and c is what the store
+// has.
+func (s *Service) start(ctx context.Context, c store.Conversation, fresh *beginning) (*Run, error) {
+	before := s.runs.of(c.ID)
+	if before != nil && fresh == nil {
+		return before, nil
 	}
-	if err := s.makeRoom(ctx, c.ID); err != nil {
-		return err
+	if before == nil {
+		if err := s.reserve(ctx, c.ID); err != nil {
+			return nil, err
+		}
 	}
-	if !c.Agent {
-		s.setRunning(c.ID, true)
-		return nil
+	ctx = context.WithoutCancel(ctx) // a beginning is not left half written
+	r := &Run{Conversation: c.ID, service: s}
+	agent := s.c.Agent
+	if c.Agent {
+		var err error
+		if r.First, err = s.writeStart(ctx, c.ID, fresh); err != nil {
+			s.runs.change(c.ID, before)
+			return nil, err
+		}
+	} else {
+		agent = nil
 	}
-	first, err := s.writeStart(ctx, c.ID, fresh)
-	if err != nil {
-		return err
-	}
-	s.setRunning(c.ID, true)
-	n := Notice{Conversation: c.ID, Kind: Began, After: first}
 	if fresh != nil {
-		if fresh.failed != "" {
-			s.fail(c.ID, fresh.failed)
-		}
+		r.failure, r.Replay = fresh.failed, fresh.replay
 		if fresh.noAgent {
-			return nil
-		}
-		n.Replay = fresh.replay
-	}
-	s.notify(n)
-	return nil
-}
-
-// makeRoom stops conversations, beginning with the one that was written to
-// longest ago, until one more may run (recorded too_many_conversations). Each
-// of them runs, so whoever has it locked waits for no other, and this waits for
-// no one that waits for it.
-func (s *Service) makeRoom(ctx context.Context, id string) error {
-	if s.c.MaxRunning <= 0 || s.isRunning(id) {
-		return nil
-	}
-	s.mu.RLock()
-	running := slices.Collect(maps.Keys(s.running))
-	s.mu.RUnlock()
-	if len(running) < s.c.MaxRunning {
-		return nil
-	}
-	var infos []Info
-	for _, id := range running {
-		i, err := s.Info(ctx, id)
-		if errors.Is(err, store.ErrNotFound) {
-			continue // deleted since
-		}
-		if err != nil {
-			return err
-		}
-		infos = append(infos, i)
-	}
-	slices.SortFunc(infos, func(a, b Info) int {
-		return cmp.Or(a.UpdatedAt.Compare(b.UpdatedAt), strings.Compare(a.ID, b.ID))
-	})
-	for _, i := range infos[:max(0, len(infos)-s.c.MaxRunning+1)] {
-		s.TellStatus(i.ID, StatusUpdate{Type: "error", ID: "AGENT_ERROR$TOO_MANY_CONVERSATIONS",
-			Message: fmt.Sprintf("More than %d conversations would run: this one, not written to for longest, is stopped. Start it again to go on.", s.c.MaxRunning)})
-		if _, err := s.Stop(ctx, i.ID); err != nil && !errors.Is(err, store.ErrNotFound) {
-			return err
+			agent = nil
 		}
 	}
-	return nil
+	running, cancel := context.WithCancel(context.Background())
+	r.cancel = cancel
+	s.runs.change(c.ID, r)
+	if before != nil {
+		before.end() // what it wrote is stored, what it writes goes to r
+	}
+	s.feed.Tell(ctx, c.ID, feed.Notice{Kind: feed.Began})
+	if agent != nil {
+		s.agents.Go(func() { agent(running, r) })
+	}
+	return r, nil
 }
 
 // Stop ends a conversation's run and returns the status that it had. An
 // unknown conversation was stopped already, as upstream has it (recorded
 // stop_unknown).
 func (s *Service) Stop(ctx context.Context, id string) (before Status, err error) {
-	defer s.busy.lock(id)()
-	if !s.isRunning(id) {
+	defer s.lock(id)()
+	return s.stop(ctx, id)
+}
+
+// stop is Stop with the id locked.
+func (s *Service) stop(ctx context.Context, id string) (before Status, err error) {
+	if s.runs.of(id) == nil {
 		return Stopped, nil
 	}
-	c, err := s.get(ctx, id)
+	c, err := s.c.Store.Conversation(ctx, id)
 	if err != nil {
 		return "", err
 	}
-	s.setRunning(id, false)
-	s.notify(Notice{Conversation: id, Kind: Ended})
+	ctx = context.WithoutCancel(ctx)
+	s.endRun(ctx, id)
 	if c.Agent {
 		_, err = s.writeState(ctx, id, "stopped")
 	}
 	return Running, err
+}
+
+// endRun ends the run of a conversation, if it runs, and tells so. The state
+// that follows is for no socket.
+func (s *Service) endRun(ctx context.Context, id string) {
+	r := s.runs.of(id)
+	if r == nil {
+		return
+	}
+	r.end()
+	s.runs.change(id, nil)
+	s.feed.Tell(ctx, id, feed.Notice{Kind: feed.Ended})
 }
 
 // Delete removes a conversation and all that belongs to it.
@@ -210,10 +200,27 @@ func (s *Service) Delete(ctx context.Context, id string) error {
 	if !ValidID(id) {
 		return Unknown(id)
 	}
-	defer s.busy.lock(id)()
-	s.setRunning(id, false)
-	s.notify(Notice{Conversation: id, Kind: Ended})
-	return s.c.Store.Delete(ctx, id)
+	defer s.lock(id)()
+	s.endRun(ctx, id)
+	err := s.c.Store.Delete(ctx, id)
+	if err == nil && s.c.Removed != nil {
+		err = s.c.Removed(id)
+	}
+	return err
+}
+
+// Reset ends every run and removes all conversations, events and records. Then
+// it calls begin, before anything else can happen in a conversation.
+func (s *Service) Reset(ctx context.Context, begin func(context.Context) error) error {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	for _, r := range s.runs.all() {
+		s.endRun(ctx, r.Conversation)
+	}
+	if err := s.c.Store.Reset(ctx); err != nil {
+		return err
+	}
+	return begin(ctx)
 }
 
 // writeStart writes what the real server writes when a run begins (recorded
@@ -224,7 +231,7 @@ func (s *Service) writeStart(ctx context.Context, id string, fresh *beginning) (
 		return 0, err
 	}
 	for _, status := range s.runtimeStatuses() {
-		s.TellStatus(id, StatusUpdate{Type: "info", ID: status})
+		s.TellStatus(ctx, id, StatusUpdate{Type: "info", ID: status})
 	}
 	var b beginning
 	if fresh != nil {

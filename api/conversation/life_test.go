@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/openhands-local/openhands-local/api/conversation"
+	"github.com/openhands-local/openhands-local/api/feed"
 	"github.com/openhands-local/openhands-local/store"
 	"github.com/openhands-local/openhands-local/store/memstore"
 )
@@ -15,19 +16,11 @@ import (
 // TestMaxRunning: one more stops the one that was written to longest ago,
 // however it comes to run.
 func TestMaxRunning(t *testing.T) {
-	st := memstore.New()
+	st := withKey(t)
 	now := time.Now()
 	s := conversation.New(conversation.Config{Store: st, NewID: func() string { return "c" }, MaxRunning: 2,
 		Now: func() time.Time { now = now.Add(time.Second); return now }})
-	if err := st.UpdateRecord(t.Context(), conversation.SettingsRecord, func([]byte) ([]byte, error) { return []byte(`{"llm_api_key":"k"}`), nil }); err != nil {
-		t.Fatal(err)
-	}
-	var noticed []string
-	s.Listen(func(n conversation.Notice) {
-		if n.Kind == conversation.Ended || strings.Contains(string(n.Update), `"type":"error"`) {
-			noticed = append(noticed, fmt.Sprint(n.Conversation, " ", string(n.Update)))
-		}
-	})
+	notices := follow(t, s)
 	create := func(id string) func() error {
 		return func() error { _, err := s.Create(t.Context(), conversation.Draft{ID: id}); return err }
 	}
@@ -60,9 +53,15 @@ func TestMaxRunning(t *testing.T) {
 		}, "", []string{"a", "d"}},
 	}
 	for _, step := range steps {
-		noticed = nil
+		notices()
 		if err := step.do(); err != nil {
 			t.Fatalf("%s: %v", step.name, err)
+		}
+		var noticed []string
+		for _, i := range notices() {
+			if i.Notice.Kind == feed.Ended || strings.Contains(string(i.Notice.Update), `"type":"error"`) {
+				noticed = append(noticed, fmt.Sprint(i.Conversation, " ", string(i.Notice.Update)))
+			}
 		}
 		var want []string
 		if step.stopped != "" {
@@ -131,7 +130,7 @@ func TestSessionFailure(t *testing.T) {
 	if _, err := s.Create(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
-	if got := noticed(); !slices.Equal(got, []string{starting, started, readied}) {
+	if got := noticed(); !slices.Equal(got, []string{starting, started, readied, "c began"}) {
 		t.Errorf("noticed %q, want no run of an agent", got)
 	}
 	c, err := s.CanOpen(t.Context(), "c")
@@ -194,11 +193,14 @@ func TestImages(t *testing.T) {
 		if _, err := s.Create(t.Context(), conversation.Draft{}); err != nil {
 			t.Fatal(err)
 		}
-		var noticed []string
-		s.Listen(func(n conversation.Notice) { noticed = append(noticed, string(n.Update)) })
+		notices := follow(t, s)
 		added, err := s.Act(t.Context(), "c", []byte(tt.body))
 		if added.Dropped != tt.dropped || len(added.Lenient) != tt.lenient || err != nil {
 			t.Errorf("%+v: Act = %+v, %v", tt, added, err)
+		}
+		var noticed []string
+		for _, i := range notices() {
+			noticed = append(noticed, string(i.Notice.Update))
 		}
 		if got := slices.Equal(noticed, []string{told}); got != tt.dropped {
 			t.Errorf("%+v: sockets are told %q", tt, noticed)

@@ -1,65 +1,30 @@
 package conversation
 
 import (
+	"context"
 	"encoding/json"
-	"slices"
+
+	"github.com/openhands-local/openhands-local/api/feed"
 )
 
-// A Notice tells a listener of a conversation what is no event of it.
-type Notice struct {
-	Conversation string
-	Kind         NoticeKind
-	// After, of a Began, is the id of the run's first event. What an agent
-	// answers comes after it.
-	After int64
-	// Replay, of a Began, is what the agent plays before it answers; nil is
-	// nothing.
-	Replay *Replay
-	// Update, of an Update, is a JSON object that its sockets are sent, and
-	// that nothing stores.
-	Update json.RawMessage
-}
-
-// A NoticeKind says what happened.
-type NoticeKind int
-
-// What happens to a conversation.
-const (
-	Began  NoticeKind = iota // an agent's run: its first events are stored
-	Ended                    // stopped, or about to be deleted; the state that follows is for no socket
-	Update                   // there is something to tell its sockets
-)
-
-// Listen has hear called with every Notice, after the listeners before it,
-// until stop is called. hear is called within the method that makes the
-// notice: it may wait for what does not wait for the Service, and of its
-// methods may call only Inject, InjectState, Tell and SetTitle.
-func (s *Service) Listen(hear func(Notice)) (stop func()) {
-	l := &listener{hear}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.listeners = append(slices.Clip(s.listeners), l)
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.listeners = slices.DeleteFunc(slices.Clone(s.listeners), func(other *listener) bool { return other == l })
+// Follow follows a conversation after an event, see [feed.Feed.Follow]. An
+// unknown one is [store.ErrNotFound].
+func (s *Service) Follow(ctx context.Context, id string, after int64) (*feed.Follower, error) {
+	if !ValidID(id) {
+		return nil, Unknown(id)
 	}
+	return s.feed.Follow(ctx, id, after)
 }
 
-type listener struct{ hear func(Notice) }
+// FollowAll follows all conversations from now on, see [feed.Feed.FollowAll].
+func (s *Service) FollowAll() *feed.Follower { return s.feed.FollowAll() }
 
-func (s *Service) notify(n Notice) {
-	s.mu.RLock()
-	listeners := s.listeners // never changed in place
-	s.mu.RUnlock()
-	for _, l := range listeners {
-		l.hear(n)
-	}
-}
+// Followers is how many there are of both.
+func (s *Service) Followers() int { return s.feed.Followers() }
 
-// Tell sends the sockets of a conversation a JSON object that is no event.
-func (s *Service) Tell(id string, update json.RawMessage) {
-	s.notify(Notice{Conversation: id, Kind: Update, Update: update})
+// Tell tells the sockets of a conversation a JSON object that is no event.
+func (s *Service) Tell(ctx context.Context, id string, update json.RawMessage) {
+	s.feed.Tell(ctx, id, feed.Notice{Kind: feed.Update, Update: update})
 }
 
 // A StatusUpdate is what sockets are told of a conversation beside its events;
@@ -74,17 +39,17 @@ type StatusUpdate struct {
 
 // TellStatus sends the sockets of a conversation a status. u.StatusUpdate is
 // set.
-func (s *Service) TellStatus(id string, u StatusUpdate) {
+func (s *Service) TellStatus(ctx context.Context, id string, u StatusUpdate) {
 	u.StatusUpdate = true
 	text, _ := json.Marshal(u) // strings always marshal
-	s.Tell(id, text)
+	s.Tell(ctx, id, text)
 }
 
 // tellTitle tells the title that a conversation has now (recorded
 // fresh_full_run).
-func (s *Service) tellTitle(id, title string) {
+func (s *Service) tellTitle(ctx context.Context, id, title string) {
 	if title == "" {
 		title = defaultTitle(id)
 	}
-	s.TellStatus(id, StatusUpdate{Type: "info", Message: id, Title: title})
+	s.TellStatus(ctx, id, StatusUpdate{Type: "info", Message: id, Title: title})
 }

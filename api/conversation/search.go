@@ -104,6 +104,19 @@ func (s *Service) Trajectory(ctx context.Context, id string) iter.Seq2[store.Eve
 	}
 }
 
+// Replay yields what a socket that connects is sent of the stored events after
+// an id (see [event.Replay]), and returns the id of the last one that is stored,
+// -1 for none: whoever follows from there on misses nothing. It goes on after a
+// damaged event, as [store.Scan] does.
+func (s *Service) Replay(ctx context.Context, id string, after int64) (events iter.Seq2[store.Event, error], last int64, err error) {
+	last, err = s.feed.Last(ctx, id)
+	if err != nil {
+		return nil, last, err
+	}
+	scan := store.Scan(ctx, s.c.Store, id, store.Range{From: after + 1, To: last})
+	return event.Replay(scan, func(e store.Event) event.Flags { return event.Flags(e.Flags) }), last, nil
+}
+
 // Mask replaces the values that no event may show in a text.
 func (s *Service) Mask(ctx context.Context, text string) string {
 	secrets, err := s.secrets(ctx)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 
 	"github.com/openhands-local/openhands-local/store"
 )
@@ -33,7 +32,7 @@ func (s *Service) CanOpen(ctx context.Context, id string) (store.Conversation, e
 // is past Open before the run has begun.
 func (s *Service) Open(ctx context.Context, c store.Conversation) (close func(), failure json.RawMessage, err error) {
 	id := c.ID
-	defer s.busy.lock(id)()
+	defer s.lock(id)()
 	switch now, err := s.c.Store.Conversation(ctx, id); {
 	case err != nil:
 		return nil, nil, err
@@ -53,28 +52,12 @@ func (s *Service) Open(ctx context.Context, c store.Conversation) (close func(),
 			return nil, nil, err
 		}
 	}
-	if err := s.start(ctx, c, fresh); err != nil {
+	r, err := s.start(ctx, c, fresh)
+	if err != nil {
 		return nil, nil, err
 	}
 	s.connect(id, 1)
-	return func() { s.connect(id, -1) }, s.failure(id), nil
-}
-
-// fail says that a run has no session, by the exception that upstream names.
-func (s *Service) fail(id, class string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.failed[id] = class
-}
-
-func (s *Service) failure(id string) json.RawMessage {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	class, ok := s.failed[id]
-	if !ok {
-		return nil
-	}
-	return fmt.Appendf(nil, `{"error":true,"message":"Failed to create agent session: %s"}`, class)
+	return func() { s.connect(id, -1) }, r.failed(), nil
 }
 
 func (s *Service) connect(id string, n int) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/event"
+	"github.com/openhands-local/openhands-local/api/feed"
 	"github.com/openhands-local/openhands-local/api/live/socketio"
 	"github.com/openhands-local/openhands-local/store"
 )
@@ -110,7 +111,7 @@ func (s *Server) letIn(socket *socketio.Socket) error {
 	if err := socket.Accept(); err != nil {
 		return err
 	}
-	if err := s.join(socket, c.ID, at); err != nil {
+	if err := s.follow(socket, c.ID, at); err != nil {
 		return err
 	}
 	closed, failure, err := s.c.Conversations.Open(ctx, c)
@@ -127,19 +128,11 @@ func (s *Server) letIn(socket *socketio.Socket) error {
 // replay sends the stored events after an id, and returns the id of the last
 // one that was stored.
 func (s *Server) replay(ctx context.Context, socket *socketio.Socket, id string, after int64) (at int64, err error) {
-	at = -1
-	err = s.c.Store.Visit(ctx, id, store.Range{To: store.MaxID, Reverse: true}, func(last store.Event) bool {
-		at = last.ID
-		return false
-	})
-	var damaged *store.DamagedEvent
-	if errors.As(err, &damaged) {
-		at = damaged.ID
-	} else if err != nil {
+	events, at, err := s.c.Conversations.Replay(ctx, id, after)
+	if err != nil {
 		return at, err
 	}
-	events := store.Scan(ctx, s.c.Store, id, store.Range{From: after + 1, To: at})
-	for e, err := range event.Replay(events, func(e store.Event) event.Flags { return event.Flags(e.Flags) }) {
+	for e, err := range events {
 		if s.leftOut(id, err) {
 			continue
 		}
@@ -154,28 +147,43 @@ func (s *Server) replay(ctx context.Context, socket *socketio.Socket, id string,
 	return at, nil
 }
 
-// join sends what was stored after the replay and makes the socket a member of
-// its room, under the lock that says nothing more was.
-func (s *Server) join(socket *socketio.Socket, id string, at int64) error {
-	for {
-		to := s.attach(socket, id, at)
-		if to <= at {
-			return nil
+// follow begins to send a socket what happens after an event.
+func (s *Server) follow(socket *socketio.Socket, id string, after int64) error {
+	f, err := s.c.Conversations.Follow(socket.Context(), id, after)
+	if err != nil {
+		return err
+	}
+	s.followers.Go(func() {
+		defer f.Close()
+		s.send(socket, id, f)
+	})
+	return nil
+}
+
+// send sends a socket what its follower is told, and puts it out when the
+// conversation's run ends: 41, and it does not come back by itself.
+func (s *Server) send(socket *socketio.Socket, id string, f *feed.Follower) {
+	for item, err := range f.All(socket.Context()) {
+		switch {
+		case s.leftOut(id, err):
+		case socket.Context().Err() != nil || errors.Is(err, store.ErrClosed):
+			return // 41 would keep clients from coming back
+		case err != nil:
+			if !errors.Is(err, store.ErrNotFound) {
+				s.c.Log.Error("socket: cannot follow", "conversation", id, "error", err.Error())
+			}
+			socket.Disconnect()
+			return
+		case item.Notice == nil:
+			if f, sent := s.frames.of(item); sent {
+				socket.Send(f)
+			}
+		case item.Notice.Kind == feed.Ended:
+			socket.Disconnect()
+			return
+		case item.Notice.Kind == feed.Update:
+			socket.Send(frame(item.Notice.Update))
 		}
-		for e, err := range store.Scan(socket.Context(), s.c.Store, id, store.Range{From: at + 1, To: to}) {
-			if s.leftOut(id, err) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			if f, sent := live(e); sent {
-				if err := socket.Emit(socket.Context(), f); err != nil {
-					return err
-				}
-			}
-		}
-		at = to
 	}
 }
 
@@ -192,13 +200,3 @@ func (s *Server) leftOut(id string, err error) bool {
 
 // frame is an oh_event.
 func frame(json []byte) socketio.Frame { return socketio.EncodeEvent("/", "oh_event", json) }
-
-// live is the frame of an event for sockets that are connected; sent is false
-// when there is none.
-func live(e store.Event) (f socketio.Frame, sent bool) {
-	text, sent := event.AppendLive(nil, e.ID, e.JSON, event.Flags(e.Flags))
-	if !sent {
-		return socketio.Frame{}, false
-	}
-	return frame(text), true
-}

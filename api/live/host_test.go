@@ -30,16 +30,15 @@ type host struct {
 	conversations *conversation.Service
 	live          *live.Server
 	url           string
-	// before, when set, is called before each read of events by the server.
+	// before, when set, is called before each read of events.
 	before func(r store.Range)
-	// stored, when set, is called after each event that was stored by whoever
-	// has the rules of conversations, before they know of it.
+	// stored, when set, is called after each event that was stored.
 	stored func()
 	// followed, when set, is called once the server follows a conversation.
 	followed func()
 }
 
-// A hooked store is the server's: it calls host.before and host.followed.
+// A hooked store calls host.before, host.stored and host.followed.
 type hooked struct {
 	store.Store
 	h *host
@@ -52,20 +51,14 @@ func (s hooked) Visit(ctx context.Context, id string, r store.Range, visit func(
 	return s.Store.Visit(ctx, id, r, visit)
 }
 
-func (s hooked) Watch(id string) (<-chan struct{}, func()) {
+func (s hooked) Watch(id string, wake func()) (stop func()) {
 	if s.h.followed != nil {
 		s.h.followed()
 	}
-	return s.Store.Watch(id)
+	return s.Store.Watch(id, wake)
 }
 
-// A slow store is that of the conversations: it calls host.stored.
-type slow struct {
-	store.Store
-	h *host
-}
-
-func (s slow) Append(ctx context.Context, id string, e store.NewEvent) (int64, bool, error) {
+func (s hooked) Append(ctx context.Context, id string, e store.NewEvent) (int64, bool, error) {
 	n, repeated, err := s.Store.Append(ctx, id, e)
 	if s.h.stored != nil {
 		s.h.stored()
@@ -82,9 +75,9 @@ func newHostWith(t *testing.T, key string, o engineio.Options, c conversation.Co
 	t.Helper()
 	h := &host{T: t, store: memstore.New()}
 	h.setSettings(`{"llm_api_key":"k"}`)
-	c.Store, c.Now, c.NewID = slow{h.store, h}, time.Now, func() string { return "c" }
+	c.Store, c.Now, c.NewID = hooked{h.store, h}, time.Now, func() string { return "c" }
 	h.conversations = conversation.New(c)
-	h.live = live.New(live.Config{Conversations: h.conversations, Store: hooked{h.store, h}, Key: key, Log: slog.New(slog.DiscardHandler), Engine: o})
+	h.live = live.New(live.Config{Conversations: h.conversations, Key: key, Log: slog.New(slog.DiscardHandler), Engine: o})
 	web := httptest.NewServer(h.live)
 	h.url = web.URL
 	t.Cleanup(func() {
@@ -92,6 +85,7 @@ func newHostWith(t *testing.T, key string, o engineio.Options, c conversation.Co
 			t.Errorf("Shutdown = %v", err)
 		}
 		web.Close()
+		h.conversations.Close()
 	})
 	return h
 }

@@ -15,13 +15,14 @@
 // is no event is dropped without a word and one that is gets its
 // acknowledgement (recorded action_*).
 //
-// Each event is sent once and in the order of the ids, whoever stored it. A
-// client that does not keep up is cut off; it comes back with its
-// latest_event_id. [Server.Shutdown] closes the connections without 41, so
+// Each client follows the feed of its conversation (package feed): events once
+// and in the order of their ids, whoever stored them, and what is told between
+// them where everybody is told it. A client that does not keep up is cut off; it
+// comes back with its latest_event_id. [Server.Shutdown] closes the connections without 41, so
 // that clients come back by themselves.
 //
-// The files: connect.go lets clients in and replays, room.go sends what
-// happens.
+// The files: connect.go lets clients in, replays and sends what happens,
+// frames.go encodes it once for all of them.
 //
 // differences.txt lists where the recorded frames of the real server are not
 // met, and why.
@@ -36,14 +37,11 @@ import (
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/live/engineio"
 	"github.com/openhands-local/openhands-local/api/live/socketio"
-	"github.com/openhands-local/openhands-local/store"
 )
 
-// A Config says what a Server works with. Conversations, Store and Log are
-// required.
+// A Config says what a Server works with. Conversations and Log are required.
 type Config struct {
 	Conversations *conversation.Service
-	Store         store.Store // the one of Conversations
 	// Key is what session_api_key in the query must be; empty asks for none.
 	Key string
 	// LoggedIn, when set, tells of a request that needs no key, since its
@@ -59,22 +57,15 @@ type Config struct {
 
 // A Server is a handler for the path of Socket.IO. Make one with [New].
 type Server struct {
-	c       Config
-	sockets *socketio.Server
-	unhear  func()
-
-	ctx       context.Context // of the rooms
-	cancel    context.CancelFunc
+	c         Config
+	sockets   *socketio.Server
+	frames    frames
 	followers sync.WaitGroup
-
-	mu    sync.Mutex // before any room's
-	rooms map[string]*room
 }
 
 // New returns a server. It needs a Shutdown.
 func New(c Config) *Server {
-	s := &Server{c: c, rooms: map[string]*room{}}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s := &Server{c: c}
 	c.Engine.Dialect = engineio.Python
 	s.sockets = socketio.New(socketio.Options{
 		Engine: c.Engine,
@@ -83,7 +74,6 @@ func New(c Config) *Server {
 			Events:  map[string]func(*socketio.Socket, *socketio.Event){"oh_user_action": s.act, "oh_action": s.act},
 		}},
 	})
-	s.unhear = c.Conversations.Listen(s.hear)
 	return s
 }
 
@@ -96,9 +86,7 @@ func (s *Server) Sessions() int { return s.sockets.Sessions() }
 // Shutdown closes every connection, as [socketio.Server.Shutdown] does, and
 // ends all work. It comes before the store is closed.
 func (s *Server) Shutdown(ctx context.Context) error {
-	err := s.sockets.Shutdown(ctx)
-	s.unhear()
-	s.cancel()
+	err := s.sockets.Shutdown(ctx) // the contexts of all sockets end
 	s.followers.Wait()
 	return err
 }

@@ -91,9 +91,8 @@ func TestRecorded(t *testing.T) {
 			if tr.scenario() == "ping_unanswered" {
 				o.PingInterval, o.PingTimeout = 250*time.Millisecond, 200*time.Millisecond // a hundredth
 			}
-			h := newHostWith(t, tr.Key, o, conversation.Config{Strict: true, Answers: true})
-			r := agent.New(agent.Config{Conversations: h.conversations, Store: h.store, Script: model, Log: slog.New(slog.DiscardHandler)})
-			defer r.Close()
+			player := agent.Runner{Script: model, Log: slog.New(slog.DiscardHandler)}
+			h := newHostWith(t, tr.Key, o, conversation.Config{Strict: true, Answers: true, Agent: player.Play})
 			name := tr.Name
 			if _, own := declared[name]; !own {
 				name = tr.scenario()
@@ -180,16 +179,19 @@ func (h *host) play(tr transcript) string {
 // begin makes a conversation whose first message is answered: events 0 to 8.
 func (h *host) begin(id string) {
 	h.Helper()
-	named := make(chan struct{}) // at the end
-	defer h.conversations.Listen(func(n conversation.Notice) {
-		if strings.Contains(string(n.Update), "conversation_title") {
-			close(named)
-		}
-	})()
+	f := h.conversations.FollowAll()
+	defer f.Close()
 	if _, err := h.conversations.Create(h.Context(), conversation.Draft{ID: id, InitialMessage: "hi"}); err != nil {
 		h.Fatal(err)
 	}
-	<-named
+	for item, err := range f.All(h.Context()) {
+		if err != nil {
+			h.Fatal(err)
+		}
+		if item.Notice != nil && strings.Contains(string(item.Notice.Update), "conversation_title") {
+			return // the end
+		}
+	}
 }
 
 // create makes a conversation as a request says. Like the real server, which
@@ -246,7 +248,7 @@ func (h *host) section(p *peer, id string, want []string) (got []string) {
 	p.send("40/fence,")
 	rest := p.until(fence)
 	if i, err := h.conversations.Info(h.Context(), id); err == nil && i.Connections > 0 {
-		h.conversations.Tell(id, json.RawMessage(`{"marker":true}`))
+		h.conversations.Tell(h.Context(), id, json.RawMessage(`{"marker":true}`))
 		rest = append(rest, p.until(marker)...)
 	}
 	return append(got, slices.DeleteFunc(rest, func(f string) bool { return f == fence || f == marker })...)

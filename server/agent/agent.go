@@ -6,9 +6,8 @@
 // [Echo] repeats it, [Load] reads a script from a file (its format is told
 // there; scripts/ has examples). A conversation that was made to replay a list
 // of events plays that first, whatever the script, and without one too. A
-// [Runner] plays in every conversation that runs and has an agent. It follows
-// the conversation's events in the store and writes its own through package
-// conversation, as everyone else does.
+// [Runner] plays in every conversation that runs and has an agent: it follows
+// the conversation's feed and writes through its [conversation.Run].
 //
 // An answer is (recorded normal_run, replay/*):
 //
@@ -44,74 +43,48 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/event"
+	"github.com/openhands-local/openhands-local/api/feed"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 	"github.com/openhands-local/openhands-local/store"
 )
 
-// A Config says what a Runner works with. All fields but Script are required.
-type Config struct {
-	Conversations *conversation.Service
-	Store         store.Store // the one of Conversations
-	Script        *Script     // nil answers nothing: it only replays
-	Log           *slog.Logger
-}
-
-// A Runner plays in every conversation. Make one with [New].
+// A Runner plays in every run that it is handed: [Runner.Play] is the Agent of a
+// [conversation.Config].
 type Runner struct {
-	c      Config
-	unhear func()
+	// Script says what is answered; nil answers nothing: only replays are
+	// played.
+	Script *Script
+	Log    *slog.Logger
 
-	mu     sync.Mutex
-	closed bool
-	runs   map[string]*run
-}
-
-// New returns a Runner that follows all conversations whose run begins from
-// now on. It needs a Close.
-func New(c Config) *Runner {
-	r := &Runner{c: c, runs: map[string]*run{}}
-	r.unhear = c.Conversations.Listen(r.hear)
-	return r
-}
-
-// Close ends all work, and waits for it. It comes before the store is closed.
-func (r *Runner) Close() {
-	r.unhear()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.closed = true
-	for _, a := range r.runs {
-		a.end()
-	}
-	clear(r.runs)
+	runs atomic.Int64
 }
 
 // Runs returns how many conversations have an agent at work.
-func (r *Runner) Runs() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.runs)
-}
+func (r *Runner) Runs() int { return int(r.runs.Load()) }
 
-// hear begins and ends runs. What an agent writes, it writes before the end of
-// its run is heard.
-func (r *Runner) hear(n conversation.Notice) {
-	if n.Kind != conversation.Began && n.Kind != conversation.Ended {
+// Play plays in a run until ctx ends.
+func (r *Runner) Play(ctx context.Context, of *conversation.Run) {
+	if r.Script == nil && of.Replay == nil {
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if a := r.runs[n.Conversation]; a != nil {
-		a.end()
-		delete(r.runs, n.Conversation)
+	r.runs.Add(1)
+	defer r.runs.Add(-1)
+	events, err := of.Follow(ctx, of.First)
+	if err == nil {
+		defer events.Close()
+		a := &run{Runner: r, Run: of, ctx: ctx, events: events, own: map[int64]bool{}}
+		if of.Replay != nil {
+			a.replay = replaySteps(of.Replay.Rest)
+		}
+		err = a.serve()
 	}
-	if n.Kind == conversation.Began && !r.closed && (r.c.Script != nil || n.Replay != nil) {
-		r.runs[n.Conversation] = r.begin(n)
+	if ctx.Err() == nil && err != nil && !errors.Is(err, conversation.ErrStopped) && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrClosed) {
+		r.Log.Error("agent: ended", "conversation", of.Conversation, "error", err.Error())
 	}
 }
 
@@ -119,20 +92,17 @@ func (r *Runner) hear(n conversation.Notice) {
 // goroutine's.
 type run struct {
 	*Runner
-	id     string
+	*conversation.Run
 	ctx    context.Context
-	cancel context.CancelFunc
-	done   chan struct{}
+	events *feed.Follower
 
-	changed  <-chan struct{} // of the store
-	read     int64           // the last event that was read
-	own      map[int64]bool  // events of its own that are not read yet
-	messages []message       // of the user, to be answered
-	spoken   bool            // the user has said something that was answered
-	last     string          // the user's last message that was taken up
-	date     string          // of the last that was read
-	replay   []Step          // what is still to be played again
-	state    string          // the last that was read since the answer began
+	own      map[int64]bool // events of its own that are not read yet
+	messages []message      // of the user, to be answered
+	spoken   bool           // the user has said something that was answered
+	last     string         // the user's last message that was taken up
+	date     string         // of the last that was read
+	replay   []Step         // what is still to be played again
+	state    string         // the last that was read since the answer began
 	paused   bool
 }
 
@@ -140,30 +110,6 @@ type run struct {
 type message struct {
 	id   int64
 	text string
-}
-
-func (r *Runner) begin(n conversation.Notice) *run {
-	a := &run{Runner: r, id: n.Conversation, read: n.After, done: make(chan struct{}), own: map[int64]bool{}}
-	if n.Replay != nil {
-		a.replay = replaySteps(n.Replay.Rest)
-	}
-	a.ctx, a.cancel = context.WithCancel(context.Background())
-	var unwatch func()
-	a.changed, unwatch = r.c.Store.Watch(a.id)
-	go func() {
-		defer close(a.done)
-		defer unwatch()
-		err := a.serve()
-		if a.ctx.Err() == nil && err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrClosed) {
-			r.c.Log.Error("agent: ended", "conversation", a.id, "error", err.Error())
-		}
-	}()
-	return a
-}
-
-func (a *run) end() {
-	a.cancel()
-	<-a.done
 }
 
 // errGivenUp: the user does not want the rest of the answer.
@@ -193,7 +139,7 @@ func (a *run) serve() error {
 			return err
 		}
 		a.state = ""
-		if a.c.Script == nil && len(a.replay) == 0 {
+		if a.Script == nil && len(a.replay) == 0 {
 			return nil
 		}
 	}
@@ -207,7 +153,7 @@ func (a *run) answer(m message) error {
 	a.state = ""
 	end, err := a.play(&a.replay)
 	if err == nil && end == (ending{}) {
-		steps := a.c.Script.match(a.last)
+		steps := a.Script.match(a.last)
 		end, err = a.play(&steps)
 	}
 	if err != nil {
@@ -217,7 +163,7 @@ func (a *run) answer(m message) error {
 		return err
 	}
 	if t := title(m.text); t != "" {
-		return a.c.Conversations.SetTitle(a.ctx, a.id, t)
+		return a.SetTitle(a.ctx, t)
 	}
 	return nil
 }
@@ -253,7 +199,7 @@ func (a *run) isFirst(id int64) (bool, error) {
 		return false, nil
 	}
 	a.spoken = true
-	for e, err := range store.Scan(a.ctx, a.c.Store, a.id, store.Range{To: id - 1}) {
+	for e, err := range a.Events(a.ctx, store.Range{To: id - 1}) {
 		if damaged := new(store.DamagedEvent); errors.As(err, &damaged) {
 			continue
 		}
@@ -280,7 +226,7 @@ func (a *run) recalled(cause int64, kind string) error {
 
 // store stores an event of the agent's doing.
 func (a *run) store(source string, body []byte) (int64, error) {
-	id, err := a.c.Conversations.Inject(a.ctx, a.id, source, body)
+	id, err := a.Inject(a.ctx, source, body)
 	if err == nil {
 		a.own[id] = true
 	}
@@ -319,7 +265,7 @@ func (a *run) play(steps *[]Step) (end ending, err error) {
 				return a.play(&rest)
 			}
 		case s.Fail != "":
-			a.c.Conversations.TellStatus(a.id, conversation.StatusUpdate{Type: "error", ID: "STATUS$ERROR", Message: s.Fail})
+			a.TellStatus(a.ctx, conversation.StatusUpdate{Type: "error", ID: "STATUS$ERROR", Message: s.Fail})
 			return ending{"error", s.Fail}, nil // recorded llm_failure
 		default:
 			// The state comes before the action that it is about, as
@@ -392,8 +338,7 @@ func (a *run) tell(state, reason string) error {
 	if state == "" {
 		return nil
 	}
-	_, err := a.c.Conversations.InjectState(a.ctx, a.id, state, reason)
-	return err
+	return a.InjectState(a.ctx, state, reason)
 }
 
 // sleep waits for a time to pass, and then as long as the agent is paused.
@@ -430,32 +375,30 @@ func (a *run) wait(over <-chan time.Time) error {
 		return a.ctx.Err()
 	case <-over:
 		return errTime
-	case <-a.changed:
+	case <-a.events.Changed():
 		return a.catchUp()
 	}
 }
 
 // catchUp takes what was stored meanwhile.
 func (a *run) catchUp() (err error) {
-	for e, scan := range store.Scan(a.ctx, a.c.Store, a.id, store.Range{From: a.read + 1, To: store.MaxID}) {
-		if damaged := new(store.DamagedEvent); errors.As(scan, &damaged) {
-			a.read = damaged.ID // whoever reads it for a client tells of it
-			continue
-		}
-		if scan != nil {
-			return scan
-		}
-		a.read = e.ID
-		switch {
-		case a.own[e.ID]:
-			delete(a.own, e.ID)
-		case event.Flags(e.Flags)&event.IsStateChange != 0:
-			err = errors.Join(err, a.takeState(e.JSON))
+	for {
+		item, ok, failed := a.events.Next(a.ctx)
+		switch damaged := new(store.DamagedEvent); {
+		case errors.As(failed, &damaged): // whoever reads it for a client tells of it
+		case failed != nil:
+			return failed
+		case !ok:
+			return err
+		case item.Notice != nil:
+		case a.own[item.Event.ID]:
+			delete(a.own, item.Event.ID)
+		case event.Flags(item.Event.Flags)&event.IsStateChange != 0:
+			err = errors.Join(err, a.takeState(item.Event.JSON))
 		default:
-			err = errors.Join(err, a.takeAction(e))
+			err = errors.Join(err, a.takeAction(item.Event))
 		}
 	}
-	return err
 }
 
 // takeState takes a state: one that the user asked for by change_agent_state,

@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"context"
 	"encoding/json"
 	"log/slog"
 	"os"
@@ -26,19 +27,30 @@ type bench struct {
 	begun         []string // what a conversation tells first
 }
 
+// newBench has an agent that answers by a script; nil has none.
 func newBench(t *testing.T, s *agent.Script) *bench {
 	t.Helper()
+	if s == nil {
+		return newBenchWith(t, nil, false)
+	}
+	return newBenchWith(t, player(s).Play, true)
+}
+
+func player(s *agent.Script) *agent.Runner {
+	return &agent.Runner{Script: s, Log: slog.New(slog.DiscardHandler)}
+}
+
+// newBenchWith has an agent and says whether it answers first messages.
+func newBenchWith(t *testing.T, play func(context.Context, *conversation.Run), answers bool) *bench {
+	t.Helper()
 	b := &bench{T: t, store: memstore.New()}
-	b.conversations = conversation.New(conversation.Config{Store: b.store, Now: time.Now, NewID: func() string { return "c" }, Answers: s != nil})
+	b.conversations = conversation.New(conversation.Config{Store: b.store, Now: time.Now, NewID: func() string { return "c" }, Answers: answers, Agent: play})
+	t.Cleanup(b.conversations.Close)
 	err := b.store.UpdateRecord(t.Context(), conversation.SettingsRecord, func([]byte) ([]byte, error) {
 		return []byte(`{"llm_api_key":"k"}`), nil
 	})
 	if err != nil {
 		t.Fatal(err)
-	}
-	if s != nil {
-		r := agent.New(agent.Config{Conversations: b.conversations, Store: b.store, Script: s, Log: slog.New(slog.DiscardHandler)})
-		t.Cleanup(r.Close)
 	}
 	return b
 }
@@ -248,20 +260,15 @@ func TestStates(t *testing.T) {
 // once the agent is not paused.
 func TestMessageAtTheBeginning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, nil)
-		b.conversations.Listen(func(n conversation.Notice) {
-			if n.Kind != conversation.Began {
-				return
-			}
-			if _, err := b.conversations.Inject(t.Context(), n.Conversation, "user", []byte(`{"action":"message","args":{"content":"early"}}`)); err != nil {
+		b := newBenchWith(t, func(ctx context.Context, r *conversation.Run) {
+			if _, err := r.Inject(ctx, "user", []byte(`{"action":"message","args":{"content":"early"}}`)); err != nil {
 				t.Error(err)
 			}
-			if _, err := b.conversations.InjectState(t.Context(), n.Conversation, "paused", ""); err != nil {
+			if err := r.InjectState(ctx, "paused", ""); err != nil {
 				t.Error(err)
 			}
-		})
-		r := agent.New(agent.Config{Conversations: b.conversations, Store: b.store, Script: agent.Echo(), Log: slog.New(slog.DiscardHandler)})
-		defer r.Close()
+			player(agent.Echo()).Play(ctx, r)
+		}, false)
 		b.create("")
 		time.Sleep(time.Hour) // of the bubble's
 		b.expect("user:message:early", "=paused")
@@ -397,9 +404,7 @@ func TestMistakes(t *testing.T) {
 // TestNothingStays stops, deletes and closes in the middle of answers.
 func TestNothingStays(t *testing.T) {
 	before := runtime.NumGoroutine()
-	b := newBench(t, nil)
-	r := agent.New(agent.Config{Conversations: b.conversations, Store: b.store, Log: slog.New(slog.DiscardHandler),
-		Script: load(t, `{"rules": [{"on": "", "steps": [{"wait": "1h", "say": "late"}]}]}`)})
+	b := newBenchWith(t, player(load(t, `{"rules": [{"on": "", "steps": [{"wait": "1h", "say": "late"}]}]}`)).Play, true)
 	for _, id := range []string{"stopped", "deleted", "closed"} {
 		if _, err := b.conversations.Create(t.Context(), conversation.Draft{ID: id, InitialMessage: "a"}); err != nil {
 			t.Fatal(err)
@@ -411,10 +416,7 @@ func TestNothingStays(t *testing.T) {
 	if err := b.conversations.Delete(t.Context(), "deleted"); err != nil {
 		t.Fatal(err)
 	}
-	r.Close()
-	if _, err := b.conversations.Start(t.Context(), "stopped"); err != nil {
-		t.Fatal(err)
-	}
+	b.conversations.Close()
 	// Ended runs were waited for; what says so still has to return.
 	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {

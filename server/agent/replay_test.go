@@ -2,9 +2,9 @@ package agent_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"os"
 	"strings"
 	"testing"
@@ -235,9 +235,7 @@ func TestReplays(t *testing.T) {
 // does.
 func TestReplayWithoutScript(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, nil)
-		r := agent.New(agent.Config{Conversations: b.conversations, Store: b.store, Log: slog.New(slog.DiscardHandler)})
-		defer r.Close()
+		b := newBenchWith(t, player(nil).Play, false)
 		b.replayList(listedHi, listedRun, listedOutput)
 		want := []string{"user:message:hi", running, "agent:run:ls", "agent:run:a.go", awaiting}
 		b.expect(want...)
@@ -270,14 +268,14 @@ func TestReplayIsGivenUp(t *testing.T) {
 // upstream's agent awaits the next message.
 func TestUnanswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, nil)
+		echo := func(context.Context, *conversation.Run) {}
+		b := newBenchWith(t, func(ctx context.Context, r *conversation.Run) { echo(ctx, r) }, false)
 		b.create("")
 		b.say("lost") // as before a kill: nobody is there
 		if _, err := b.conversations.Stop(t.Context(), "c"); err != nil {
 			t.Fatal(err)
 		}
-		r := agent.New(agent.Config{Conversations: b.conversations, Store: b.store, Script: agent.Echo(), Log: slog.New(slog.DiscardHandler)})
-		defer r.Close()
+		echo = player(agent.Echo()).Play
 		if _, err := b.conversations.Start(t.Context(), "c"); err != nil {
 			t.Fatal(err)
 		}

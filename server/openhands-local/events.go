@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -78,7 +79,7 @@ func (c *eventsCmd) Run(e *env) error {
 func (c *eventsCmd) follow(e *env, conversation string) error {
 	next := c.Start
 	stream := func() (*http.Response, error) {
-		return e.get(c.URL, fmt.Sprintf("/_local%s/stream?start_id=%d", conversation, next), "")
+		return e.get(c.URL, fmt.Sprintf("/_local%s/stream?notices=true&start_id=%d", conversation, next), "")
 	}
 	answer, err := stream()
 	if err != nil {
@@ -117,27 +118,61 @@ func (c *eventsCmd) follow(e *env, conversation string) error {
 // retryAfter is the time before each look for a server that went away.
 const retryAfter = 200 * time.Millisecond
 
-// showStream prints the events of a stream until it breaks off, and counts the
-// next one.
+// showStream prints what a stream tells until it breaks off, and counts the next
+// event.
 func showStream(w io.Writer, stream io.ReadCloser, next *int64) error {
 	defer stream.Close()
-	lines, id := bufio.NewReader(stream), int64(0)
+	lines, id, kind := bufio.NewReader(stream), int64(0), ""
 	for {
 		line, err := lines.ReadString('\n')
 		if err != nil {
 			return nil // an event that is cut is asked for again
 		}
-		if text, ok := strings.CutPrefix(line, "id: "); ok {
-			if id, err = strconv.ParseInt(strings.TrimSpace(text), 10, 64); err != nil {
+		name, text, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+		switch {
+		case name == "id":
+			if id, err = strconv.ParseInt(text, 10, 64); err != nil {
 				return fmt.Errorf("stream: %w", err)
 			}
-		} else if text, ok := strings.CutPrefix(line, "data: "); ok {
+		case name == "event":
+			kind = text
+		case name == "data" && kind == "notice":
+			if err := showNotice(w, []byte(text)); err != nil {
+				return err
+			}
+		case name == "data":
 			if err := show(w, []byte(text)); err != nil {
 				return err
 			}
 			*next = id + 1
+		case name == "":
+			kind = ""
 		}
 	}
+}
+
+// showNotice prints what is told beside the events: the begin and end of a run, a
+// status, a title.
+func showNotice(w io.Writer, text []byte) error {
+	var n struct {
+		Kind   string
+		Update struct {
+			ID, Message string
+			Title       string `json:"conversation_title"`
+		}
+	}
+	if err := json.Unmarshal(text, &n); err != nil {
+		return fmt.Errorf("notice %.80s: %w", text, err)
+	}
+	what, message := "run "+n.Kind, n.Update.Message
+	switch {
+	case n.Update.Title != "":
+		what, message = "title", n.Update.Title
+	case n.Kind == "update":
+		what = cmp.Or(n.Update.ID, "update")
+	}
+	_, err := fmt.Fprintf(w, "%5s  %-12s  %-11s  %-20s  %s\n", "-", "", "", what, message)
+	return err
 }
 
 // show prints one event: id, time, source, kind, message.

@@ -20,9 +20,9 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/openhands-local/openhands-local/api/contract"
-	"github.com/openhands-local/openhands-local/server/workshop/recorded"
 	"github.com/openhands-local/openhands-local/gen"
 	"github.com/openhands-local/openhands-local/server/servertest"
+	"github.com/openhands-local/openhands-local/server/workshop/recorded"
 )
 
 func TestMain(m *testing.M) {

@@ -256,8 +256,8 @@ func (s *Store) Size() (file, free int64) {
 }
 
 // Watch implements [store.Store].
-func (s *Store) Watch(conversation string) (changed <-chan struct{}, stop func()) {
-	return s.watchers.Watch(conversation)
+func (s *Store) Watch(conversation string, wake func()) (stop func()) {
+	return s.watchers.Watch(conversation, wake)
 }
 
 // Reset implements [store.Store]. Like Delete it leaves the events and keys to

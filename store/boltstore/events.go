@@ -138,6 +138,9 @@ func (s *Store) Visit(ctx context.Context, conversation string, r store.Range, v
 		if err != nil {
 			return err
 		}
+		if r.Birth != 0 && r.Birth != birth {
+			return store.ErrNotFound
+		}
 		return visitEvents(tx, birth, r, visit)
 	})
 }

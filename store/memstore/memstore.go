@@ -254,6 +254,9 @@ func (s *Store) Visit(ctx context.Context, conversation string, r store.Range, v
 		return err
 	}
 	defer s.mu.Unlock()
+	if r.Birth != 0 && r.Birth != c.Birth {
+		return &store.Error{Op: "events", ID: conversation, Err: store.ErrNotFound}
+	}
 	byID := func(e store.Event, id int64) int { return cmp.Compare(e.ID, id) }
 	first, _ := slices.BinarySearchFunc(c.events, r.From, byID)
 	end, found := slices.BinarySearchFunc(c.events, r.To, byID)
@@ -273,8 +276,8 @@ func (s *Store) Visit(ctx context.Context, conversation string, r store.Range, v
 }
 
 // Watch implements [store.Store].
-func (s *Store) Watch(conversation string) (changed <-chan struct{}, stop func()) {
-	return s.watchers.Watch(conversation)
+func (s *Store) Watch(conversation string, wake func()) (stop func()) {
+	return s.watchers.Watch(conversation, wake)
 }
 
 // Record implements [store.Store].

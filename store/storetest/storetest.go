@@ -959,9 +959,9 @@ func wantChange(t *testing.T, changed <-chan struct{}, after string) {
 }
 
 func testWatch(t *testing.T, s store.Store) {
-	changed, stop := s.Watch("c") // which does not exist yet
-	other, stopOther := s.Watch("c")
-	stopped, stop3 := s.Watch("c")
+	changed, stop := watch(s, "c") // which does not exist yet
+	other, stopOther := watch(s, "c")
+	stopped, stop3 := watch(s, "c")
 	stop3()
 	create(t, s, "c")
 	create(t, s, "d")
@@ -1144,9 +1144,6 @@ func calls(ctx context.Context, s store.Store) map[string]error {
 	for _, err := range store.Scan(ctx, s, "c", store.All) {
 		errs["Scan"] = err
 	}
-	for _, err := range store.Follow(ctx, s, "c", -1) {
-		errs["Follow"] = err
-	}
 	return errs
 }
 
@@ -1212,8 +1209,7 @@ func testClose(t *testing.T, s store.Store) {
 		wantError(t, call+" after Close", err, store.ErrClosed)
 	}
 	wantError(t, "second Close", s.Close(), store.ErrClosed)
-	_, stop := s.Watch("c")
-	stop()
+	s.Watch("c", func() {})()
 }
 
 // testVisit: a visit goes as far as the visitor wants, in one order or the
@@ -1249,7 +1245,18 @@ func testVisit(t *testing.T, s store.Store) {
 			t.Errorf("Visit(%+v) to %d = %s, %v, want %s", tt.r, tt.most, ids(got), err, ids(tt.want))
 		}
 	}
+	birth := func() uint64 {
+		c, err := s.Conversation(t.Context(), "c")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Birth
+	}()
+	if page, err := store.Events(t.Context(), s, "c", store.Range{To: 4, Birth: birth}, 10); len(page) != 3 || err != nil {
+		t.Errorf("Events of the birth that is there = %s, %v, want 0 2 4", ids(page), err)
+	}
 	none := func(store.Event) bool { t.Error("Visit found an event of an unknown conversation"); return true }
 	wantError(t, "Visit of an unknown conversation", s.Visit(t.Context(), "x", store.All, none), store.ErrNotFound)
+	wantError(t, "Visit of another birth", s.Visit(t.Context(), "c", store.Range{To: store.MaxID, Birth: birth + 1}, none), store.ErrNotFound)
 	wantError(t, "Visit of nothing of one", s.Visit(t.Context(), "x", store.Range{To: -1}, none), store.ErrNotFound)
 }
