@@ -41,20 +41,12 @@ func (s *Service) Act(ctx context.Context, id string, body []byte) (Added, error
 // add adds an event; revive allows that it creates or starts the conversation.
 func (s *Service) add(ctx context.Context, id string, body []byte, key string, revive bool) (added Added, err error) {
 	var e event.Event
-	normalise := func() error {
-		secrets, err := s.secrets(ctx)
-		if err != nil {
-			return err
-		}
-		e, err = event.Normalise(body, event.Options{Timestamp: s.c.Now(), Source: "user", Strict: s.c.Strict, Secrets: secrets})
-		return err
-	}
-	r := s.runs.of(id) // what runs is stored: one read less on the way of most events
 	lenient := ""
+	r := s.runs.of(id) // what runs is stored: one read less on the way of most events
 	if r != nil && r.enter() {
-		err = normalise()
+		e, err = s.normalise(ctx, body)
 	} else {
-		r, lenient, err = s.enter(ctx, id, revive, normalise)
+		r, e, lenient, err = s.enter(ctx, id, body, revive)
 	}
 	if r != nil {
 		defer r.leave()
@@ -101,42 +93,52 @@ func (s *Service) add(ctx context.Context, id string, body []byte, key string, r
 }
 
 // enter enters the run of a conversation, which it creates or starts if it may:
-// then it says how 0.53.0 would have refused. before is called before anything
-// is changed. r is nil unless it was entered.
-func (s *Service) enter(ctx context.Context, id string, revive bool, before func() error) (r *Run, lenient string, err error) {
+// then it says how 0.53.0 would have refused. A body that is no event changes
+// nothing. r is nil unless it was entered.
+func (s *Service) enter(ctx context.Context, id string, body []byte, revive bool) (r *Run, e event.Event, lenient string, err error) {
 	if !ValidID(id) {
-		return nil, "", Unknown(id)
+		return nil, e, "", Unknown(id)
 	}
 	defer s.lock(id)()
 	if r := s.runs.of(id); r != nil && r.enter() {
-		return r, "", before()
+		e, err = s.normalise(ctx, body)
+		return r, e, "", err
 	}
 	c, err := s.c.Store.Conversation(ctx, id)
 	unknown := errors.Is(err, store.ErrNotFound)
 	switch {
 	case err != nil && !(unknown && revive):
-		return nil, "", err
+		return nil, e, "", err
 	case !unknown && !revive:
-		return nil, "", fmt.Errorf("%w: %s", ErrStopped, id)
+		return nil, e, "", fmt.Errorf("%w: %s", ErrStopped, id)
 	}
-	if err := before(); err != nil {
-		return nil, "", err
+	if e, err = s.normalise(ctx, body); err != nil {
+		return nil, e, "", err
 	}
 	if unknown {
 		lenient = fmt.Sprintf("unknown conversation %s: 0.53.0 answers 404", id)
 		now := s.c.Now()
 		c, err = s.c.Store.Create(ctx, store.Conversation{ID: id, CreatedAt: now, UpdatedAt: now})
 		if err != nil {
-			return nil, "", err
+			return nil, e, "", err
 		}
 	} else {
 		lenient = fmt.Sprintf("stopped conversation %s: 0.53.0 answers 500", id)
 	}
 	if r, err = s.start(ctx, c, nil); err != nil {
-		return nil, "", err
+		return nil, e, "", err
 	}
 	r.enter() // it cannot be over: the id is locked
-	return r, lenient, nil
+	return r, e, lenient, nil
+}
+
+// normalise makes an event of a body that a user posts now.
+func (s *Service) normalise(ctx context.Context, body []byte) (event.Event, error) {
+	secrets, err := s.secrets(ctx)
+	if err != nil {
+		return event.Event{}, err
+	}
+	return event.Normalise(body, event.Options{Timestamp: s.c.Now(), Source: "user", Strict: s.c.Strict, Secrets: secrets})
 }
 
 // noVision is what sockets are told of a message that is dropped (recorded
