@@ -17,10 +17,11 @@ import (
 
 // eventsCmd prints a conversation, one readable line an event.
 type eventsCmd struct {
-	ID     string `arg:"" help:"The conversation."`
-	Follow bool   `help:"Go on with each new event, over restarts of the server, until the conversation is deleted." short:"f"`
-	Start  int64  `help:"Id of the first event." placeholder:"N"`
-	URL    string `default:"http://localhost:3000" help:"Base URL of the server."`
+	ID      string `arg:"" help:"The conversation."`
+	Follow  bool   `help:"Go on with each new event, over restarts of the server, until the conversation is deleted." short:"f"`
+	Start   int64  `help:"Id of the first event." placeholder:"N"`
+	Notices bool   `help:"With --follow: what is told beside the events, too: the begin and end of a run, statuses, titles."`
+	URL     string `default:"http://localhost:3000" help:"Base URL of the server."`
 }
 
 // Help names what is not a flag.
@@ -79,7 +80,7 @@ func (c *eventsCmd) Run(e *env) error {
 func (c *eventsCmd) follow(e *env, conversation string) error {
 	next := c.Start
 	stream := func() (*http.Response, error) {
-		return e.get(c.URL, fmt.Sprintf("/_local%s/stream?notices=true&start_id=%d", conversation, next), "")
+		return e.get(c.URL, fmt.Sprintf("/_local%s/stream?notices=%v&start_id=%d", conversation, c.Notices, next), "")
 	}
 	answer, err := stream()
 	if err != nil {

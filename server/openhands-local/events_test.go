@@ -118,6 +118,53 @@ func TestEventsFollowOverRestart(t *testing.T) {
 	}
 }
 
+// TestEventsFollowNotices: what is told beside the events is printed where it was
+// told, when that is asked for.
+func TestEventsFollowNotices(t *testing.T) {
+	t.Parallel()
+	s := servertest.NewServer(t, server.Config{Data: server.Memory})
+	send := func(method, path, body string) {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), method, s.URL+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/json")
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode >= 300 {
+			t.Fatalf("%s %s answers %s", method, path, resp.Status)
+		}
+	}
+	send("POST", "/api/conversations/c/events", `{"action":"message","args":{"content":"one"}}`)
+	out, in := io.Pipe()
+	go func() {
+		err := run(t.Context(), []string{"events", "--follow", "--notices", "--url", s.URL, "c"},
+			func(string) (string, bool) { return "", false }, in, io.Discard)
+		in.CloseWithError(err)
+	}()
+	lines := bufio.NewScanner(out)
+	next := func(want string) {
+		t.Helper()
+		if !lines.Scan() || strings.Join(strings.Fields(lines.Text()), " ") != want {
+			t.Fatalf("line %q, want %q", lines.Text(), want)
+		}
+	}
+	if !lines.Scan() || !strings.HasSuffix(lines.Text(), "one") {
+		t.Fatalf("line %q, want the event", lines.Text())
+	}
+	send("PATCH", "/api/conversations/c", `{"title":"Named"}`)
+	next("- title Named")
+	send("DELETE", "/api/conversations/c", "")
+	next("- run ended")
+	if lines.Scan() {
+		t.Errorf("line %q after the end", lines.Text())
+	}
+}
+
 // TestStreamFromBeforeTheFirst: an id before the first is the first, however
 // it is said.
 func TestStreamFromBeforeTheFirst(t *testing.T) {
