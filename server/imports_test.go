@@ -22,6 +22,7 @@ var imports = map[string][]string{
 	"store/boltstore": {"store", "go.etcd.io/bbolt", "go.etcd.io/bbolt/errors"},
 	"store/storetest": {"store", "store/memstore"},
 
+	"api/printable":            nil,
 	"api/pyjson":               nil,
 	"api/event":                {"api/pyjson"},
 	"api/contract":             {"api/pyjson", "github.com/getkin/kin-openapi/openapi3", "github.com/getkin/kin-openapi/openapi3filter", "github.com/getkin/kin-openapi/routers"},
@@ -29,8 +30,8 @@ var imports = map[string][]string{
 	"server/workshop/overlay":  {"api/contract/document", "github.com/speakeasy-api/openapi/overlay", "gopkg.in/yaml.v3"},
 	"server/workshop/recorded": {"api/conform", "api/contract", "api/contract/document", "server/workshop/overlay"},
 	"server/workshop/generate": {"api/contract/document", "server/workshop/overlay"},
-	"server/workshop/bump":     {"api/conform", "api/contract", "api/contract/document", "server/workshop/overlay", "server/workshop/recorded"},
-	"api/conform":              {"go.yaml.in/yaml/v3"},
+	"server/workshop/bump":     {"api/conform", "api/contract", "api/contract/document", "api/printable", "server/workshop/overlay", "server/workshop/recorded"},
+	"api/conform":              {"api/printable", "go.yaml.in/yaml/v3"},
 	"api/live":                 {"api/conversation", "api/event", "api/feed", "api/live/engineio", "api/live/socketio", "store"},
 	"api/live/engineio":        {"github.com/coder/websocket", "golang.org/x/sync/semaphore"},
 	"api/live/socketio":        {"api/live/engineio"},
@@ -52,7 +53,7 @@ var imports = map[string][]string{
 	"server/ui":                  nil,
 	"server/servertest":          {"api/contract", "gen", "server"},
 	"server/workshop/benchtable": nil,
-	"server/openhands-local":     {"api", "api/archive", "api/conform", "api/contract", "api/contract/document", "gen", "server", "server/scratch", "store", "store/boltstore", "github.com/alecthomas/kong"},
+	"server/openhands-local":     {"api", "api/archive", "api/conform", "api/contract", "api/contract/document", "api/printable", "gen", "server", "server/scratch", "store", "store/boltstore", "github.com/alecthomas/kong"},
 	"server/workshop/dist":       nil,
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/openhands-local/openhands-local/api/printable"
 )
 
 // Outcome is what became of one recorded request.
@@ -324,7 +326,7 @@ func align(left, right []string) (rows [][2]string) {
 
 // cut shortens s to n characters, and keeps it on one line.
 func cut(s string, n int) string {
-	r := []rune(strings.NewReplacer("\n", `\n`, "\r", `\r`).Replace(s))
+	r := []rune(printable.Line(s))
 	if len(r) > n {
 		return string(r[:n-1]) + "…"
 	}
@@ -499,7 +501,7 @@ func (r Report) WriteJUnit(w io.Writer) error {
 				one := CaseResult{Name: c.Name, Recorded: c.Recorded, Notes: c.Notes, Steps: []StepResult{step}}
 				var b strings.Builder
 				writeFailures(&b, &one)
-				t.Failure = &message{Message: step.summary(), Text: printable(b.String())}
+				t.Failure = &message{Message: step.summary(), Text: printable.Text(b.String())}
 			case LeftOut, NotApplicable:
 				t.Skipped = &message{Message: step.Note}
 			case Lenient:
@@ -530,16 +532,6 @@ func (r Report) WriteJUnit(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, "\n")
 	return err
-}
-
-// printable replaces the control characters that XML cannot hold.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 && r != '\n' && r != '\t' {
-			return '\ufffd'
-		}
-		return r
-	}, s)
 }
 
 func (s StepResult) summary() string {

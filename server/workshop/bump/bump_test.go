@@ -323,6 +323,14 @@ func TestPageFailures(t *testing.T) {
 	}
 }
 
+// TestPagePrintable: what a document says does not rule the terminal.
+func TestPagePrintable(t *testing.T) {
+	page := pageOf(t, &result{to: "0.1\x1b[2J", changes: []change{{Text: "\u202eadded", Operation: "GET", Path: "/a\u009bb"}}})
+	if strings.ContainsAny(page, "\x1b\u202e\u009b") || !strings.Contains(page, `0.1\u001b[2J`) || !strings.Contains(page, `\u202eadded`) {
+		t.Errorf("the page is %q", page)
+	}
+}
+
 // TestPutInPlace: all files or none.
 func TestPutInPlace(t *testing.T) {
 	from, to := t.TempDir(), t.TempDir()

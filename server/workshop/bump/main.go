@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/openhands-local/openhands-local/api/contract/document"
+	"github.com/openhands-local/openhands-local/api/printable"
 	"github.com/openhands-local/openhands-local/server/workshop/overlay"
 )
 
@@ -60,9 +61,9 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bump: name one document: make bump SPEC=FILE-or-URL [DRY=1]")
 		os.Exit(2)
 	}
-	b := bump{root: ".", spec: flag.Arg(0), dry: *dry, page: os.Stdout, progress: os.Stderr}
+	b := bump{root: ".", spec: flag.Arg(0), dry: *dry, page: os.Stdout, progress: printable.Writer{W: os.Stderr}}
 	if err := b.run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "bump:", err)
+		fmt.Fprintln(b.progress, "bump:", err)
 		os.Exit(1)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/openhands-local/openhands-local/api/contract/document"
+	"github.com/openhands-local/openhands-local/api/printable"
 	"github.com/openhands-local/openhands-local/server/workshop/recorded"
 )
 
@@ -79,7 +80,7 @@ func (p *page) section(title string, n int, none, some string, args ...any) {
 }
 
 func (r *result) write(w io.Writer) error {
-	p := &page{w: w}
+	p := &page{w: printable.Writer{W: w}}
 	p.line("\nContract %s → %s, from %s (%s)\n", r.from, r.to, r.spec, r.form())
 	r.writeOperations(p)
 	r.writeChanges(p)
