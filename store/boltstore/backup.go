@@ -27,7 +27,7 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 func Backup(ctx context.Context, path string, w io.Writer) error {
 	db, _, _, err := openReadOnly(path)
 	if err != nil {
-		return wrap("backup", path, err)
+		return wrap("backup", path, advise(err))
 	}
 	defer db.Close()
 	return wrap("backup", path, db.View(func(tx *bolt.Tx) error {

@@ -138,10 +138,15 @@ var _ store.Store = (*Store)(nil)
 // of it by [Check].
 func Open(path string, o Options) (*Store, error) {
 	s, err := open(path, o)
+	return s, wrap("open", path, advise(err))
+}
+
+// advise adds to the error of a file that cannot be opened what can be done.
+func advise(err error) error {
 	if errors.Is(err, store.ErrCorrupt) {
-		err = fmt.Errorf("%w (openhands-local check tells all of it and how to save the rest; or restore a backup, or move the file away to begin anew)", err)
+		return fmt.Errorf("%w (openhands-local check tells all of it and how to save the rest; or restore a backup, or move the file away to begin anew)", err)
 	}
-	return s, wrap("open", path, err)
+	return err
 }
 
 func open(path string, o Options) (s *Store, err error) {
@@ -189,7 +194,7 @@ func (s *Store) prepare() error {
 		}
 		meta := tx.Bucket(metaBucket)
 		if meta == nil || len(meta.Get(schemaKey)) != 4 {
-			return errors.New("a bbolt file, but not a store of this program")
+			return errors.New("a bbolt file, but not a store of this program: move it away, or choose another data folder")
 		}
 		if v := binary.BigEndian.Uint32(meta.Get(schemaKey)); v != schema {
 			return fmt.Errorf("has schema %d, and this version of the program knows only schema %d: use the version that wrote it", v, schema)

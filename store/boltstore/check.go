@@ -10,8 +10,6 @@ import (
 	"os"
 	"slices"
 
-	berrors "go.etcd.io/bbolt/errors"
-
 	"github.com/openhands-local/openhands-local/store"
 )
 
@@ -56,9 +54,6 @@ func Check(ctx context.Context, path string, watch Watcher) (Report, error) {
 			err = nil
 		case errors.Is(err, store.ErrCorrupt):
 			watch.problem(err)
-			err = nil
-		case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
-			watch.problem(fmt.Errorf("both meta pages are damaged, or it is no store: %w", err))
 			err = nil
 		}
 		return Report{Size: found.size}, wrap("check", path, err)

@@ -72,8 +72,11 @@ func boltOpen(path string, o *bolt.Options) (db *bolt.DB, file *os.File, found f
 		return f, err
 	}
 	db, err = bolt.Open(path, 0o600, o)
-	if errors.Is(err, berrors.ErrTimeout) {
+	switch {
+	case errors.Is(err, berrors.ErrTimeout):
 		err = store.ErrInUse
+	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
+		err = fmt.Errorf("%w: both meta pages are damaged, or it is no store: %w", store.ErrCorrupt, err)
 	}
 	return db, file, found, err
 }

@@ -256,7 +256,7 @@ func compact(ctx context.Context, path string, watch Watcher) (before, after Rep
 	}
 	db, file, found, err := openFile(path)
 	if err != nil {
-		return before, after, err
+		return before, after, advise(err)
 	}
 	open := true
 	defer func() {
