@@ -17,8 +17,8 @@
 //
 // [Trajectory] writes what GET /api/conversations/{id}/trajectory answers.
 //
-// [Import] takes both, and the folder in which OpenHands keeps sessions
-// (sessions.go).
+// [Import] takes both, events in other shapes, and the folder in which OpenHands
+// keeps sessions (sessions.go).
 package archive
 
 import (

@@ -391,6 +391,22 @@ func TestImportTrajectory(t *testing.T) {
 		{"number", `1`, "", "", "neither an export nor a trajectory"},
 		{"text", `text`, "", "", "neither an export nor a trajectory"},
 		{"nothing", ``, "", "", "neither an export nor a trajectory"},
+		{"a page", `{"events":[` + one + `,` + state + `],"has_more":false}`, "file:1,2", "", ""},
+		{"a page of more", `{"events":[` + one + `],"has_more":true}`, "file:1", "has_more: is true: the page has not all", ""},
+		{"an empty page", `{"events":[],"has_more":false}`, "", "", "it has no event"},
+		{"two pages", `{"events":[` + one + `]}{"events":[` + state + `]}`, "", "", "something stands behind its end"},
+		{"a page that is cut", `{"events":[` + one + `],"has`, "", "", "unexpected EOF"},
+		{"a conversation", `{"exported_at":"x","conversation":{"conversation_id":"c","title":"t"},"events":[` + one + `]}`, "c:1", "", ""},
+		{"a conversation behind", `{"events":[` + one + `,` + state + `],"conversation":{"id":"c"}}`, "c:1,2", "", ""},
+		{"an odd conversation", `{"conversation":{"id":"c","title":5},"events":[` + one + `]}`, "c:1", "conversation: json: cannot", ""},
+		{"a conversation of a bad id", `{"conversation":{"id":"../c"},"events":[` + one + `]}`, "", "", "choose one with --id"},
+		{"one a line", one + "\n" + state + "\n", "file:1,2", "", ""},
+		{"one event", one, "file:1", "", ""},
+		{"odd lines", one + "\n5\n\n" + state, "file:1,2", "entry 1: [body]", ""},
+		{"a line that is cut", one + "\n" + state[:30], "", "", "entry 1: unexpected EOF"},
+		{"events that are no list", `{"events":{}}`, "", "", `its "events" is no list`},
+		{"a trajectory that is no list", `{"trajectory":{}}`, "", "", `its "trajectory" is no list`},
+		{"other keys", `{"a":1,"b":{"events":[]}}`, "", "", `want a list of events, one event a line, or an object with the key "trajectory" or "events": it has ["a" "b"]`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := memstore.New()
@@ -413,6 +429,17 @@ func TestImportTrajectory(t *testing.T) {
 	want := time.Date(2025, 3, 1, 10, 0, 0, 0, time.Local)
 	if c, err := s.Conversation(t.Context(), "chosen"); !c.Agent || !c.CreatedAt.Equal(want) || err != nil {
 		t.Errorf("Conversation = %+v, %v, want one with an agent, made when its first event was", c, err)
+	}
+	const about = `{"conversation":{"conversation_id":"c","title":"t","selected_repository":"o/r","created_at":"2025-02-01T00:00:00Z","last_updated_at":"2025-02-02T00:00:00Z"},"events":[` + one + `]}`
+	if _, _, err := importFrom(t, s, about, archive.ImportOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	day := time.Date(2025, 2, 1, 0, 0, 0, 0, time.UTC)
+	if c, err := s.Conversation(t.Context(), "c"); c.Title != "t" || c.Repository == nil || *c.Repository != "o/r" || !c.CreatedAt.Equal(day) || !c.UpdatedAt.Equal(day.AddDate(0, 0, 1)) || err != nil {
+		t.Errorf("Conversation = %+v, %v, want what stands beside its events", c, err)
+	}
+	if _, _, err := importFrom(t, s, about, archive.ImportOptions{ID: "d"}); err != nil || !strings.Contains(idsOf(t, s), "d:1") {
+		t.Errorf("Import = %v and %s is stored, want the chosen id", err, idsOf(t, s))
 	}
 	if _, _, err := importFrom(t, s, "["+one+"]", archive.ImportOptions{ID: "no id"}); err == nil || !strings.Contains(err.Error(), "--id") {
 		t.Errorf("Import under a bad id = %v, want the way out", err)
@@ -597,6 +624,8 @@ func FuzzImport(f *testing.F) {
 		`{"event":` + event + "}\n" + `{"end":{"conversations":1,"events":1,"records":0,"left_out":0}}` + "\n")
 	f.Add(`{"trajectory":[` + event + `]}`)
 	f.Add(`[` + event + `,{"id":2}]`)
+	f.Add(`{"conversation":{"id":"a","created_at":"2025-01-01T00:00:00Z"},"events":[` + event + `]}`)
+	f.Add(event + event)
 	f.Fuzz(func(t *testing.T, text string) {
 		s := memstore.New()
 		if _, err := archive.ImportFrom(t.Context(), s, strings.NewReader(text), "file", archive.ImportOptions{}); err != nil && idsOf(t, s) == "" {

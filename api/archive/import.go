@@ -3,6 +3,7 @@ package archive
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,8 +38,9 @@ var ErrExists = errors.New("exists already")
 // ImportOptions say how an import goes.
 type ImportOptions struct {
 	Existing Existing
-	// ID is of the conversation that a trajectory becomes; without one it is
-	// the name of the file without its extension.
+	// ID is of the conversation that a trajectory or other events become;
+	// without one it is the one that the file tells, or the name of the file
+	// without its extension.
 	ID string
 	// LeftOut, when set, is told of everything that cannot be taken, by the
 	// name of its file or its place, and why.
@@ -47,10 +49,17 @@ type ImportOptions struct {
 	Progress func(Summary)
 }
 
-// Import stores what is at path: an export of [Export], a trajectory (the
-// answer of the API, or the bare list that OpenHands saves), or a folder of
-// OpenHands' (see sessions.go). Every conversation is stored whole or not at
-// all. What cannot be taken is left out and told of.
+// Import stores what is at path: an export of [Export], the events of one
+// conversation, or a folder of OpenHands' (see sessions.go). Every conversation
+// is stored whole or not at all. What cannot be taken is left out and told of.
+//
+// Events are taken as they are found:
+//
+//	{"trajectory":[…]}                    the answer of the API
+//	[…]                                   the bare list that OpenHands saves
+//	{"events":[…],"has_more":false}       a page of them
+//	{"conversation":{…},"events":[…],…}   with the conversation as GET /api/conversations/{id} answers it
+//	{"id":0,…} {"id":1,…} …               one behind the other, such as one a line
 func Import(ctx context.Context, s store.Store, path string, o ImportOptions) (Summary, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -67,8 +76,8 @@ func Import(ctx context.Context, s store.Store, path string, o ImportOptions) (S
 	return ImportFrom(ctx, s, f, path, o)
 }
 
-// ImportFrom is Import of an export or a trajectory that is read from r; name
-// is that of its file.
+// ImportFrom is Import of an export or of events that are read from r; name is
+// that of its file.
 func ImportFrom(ctx context.Context, s store.Store, r io.Reader, name string, o ImportOptions) (Summary, error) {
 	return run(ctx, s, o, func(im *importer) error {
 		in := bufio.NewReaderSize(r, 256<<10)
@@ -79,7 +88,7 @@ func ImportFrom(ctx context.Context, s store.Store, r io.Reader, name string, o 
 		if bytes.HasPrefix(head, []byte(`{"openhands_local"`)) {
 			err = im.ndjson(in)
 		} else {
-			err = im.trajectory(in, name)
+			err = im.document(in, name)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -362,16 +371,17 @@ func (in *lines) skipEvents() {
 	}
 }
 
-// trajectory imports a trajectory as a conversation.
-func (im *importer) trajectory(r io.Reader, name string) error {
-	c := store.Conversation{ID: im.o.ID}
-	if c.ID == "" {
-		c.ID = strings.TrimSuffix(filepath.Base(name), filepath.Ext(name))
+// document imports the events of a document as a conversation.
+func (im *importer) document(r io.Reader, name string) error {
+	d, open, about, err := im.findEvents(r)
+	if err != nil {
+		return err
 	}
+	c := store.Conversation{ID: cmp.Or(im.o.ID, about.ConversationID, about.ID, strings.TrimSuffix(filepath.Base(name), filepath.Ext(name)))}
 	if !conversation.ValidID(c.ID) {
 		return fmt.Errorf("%q can be no conversation's id: choose one with --id", c.ID)
 	}
-	next, stop := iter.Pull2(im.entries(json.NewDecoder(r)))
+	next, stop := iter.Pull2(im.entries(d, open))
 	defer stop()
 	first, err, ok := next()
 	if err != nil {
@@ -381,7 +391,10 @@ func (im *importer) trajectory(r io.Reader, name string) error {
 		return errors.New("it has no event")
 	}
 	c.CreatedAt, _ = event.Time(first.JSON, time.Local)
-	c.UpdatedAt = c.CreatedAt // the list of conversations looks at the last event too
+	if created, ok := parseTime(about.CreatedAt); ok {
+		c.CreatedAt = created
+	}
+	about.describe(&c) // the list of conversations looks at the last event too
 	c.Agent = event.Flags(first.Flags)&event.IsStateChange != 0
 	return im.conversation(c, func(yield func(store.Event, error) bool) {
 		for e, err, ok := first, error(nil), true; ok; e, err, ok = next() {
@@ -392,15 +405,10 @@ func (im *importer) trajectory(r io.Reader, name string) error {
 	})
 }
 
-// entries yields the events of a trajectory. One that cannot be read is left
-// out; one that is no JSON ends it.
-func (im *importer) entries(d *json.Decoder) iter.Seq2[store.Event, error] {
+// entries yields the events that a decoder has next. One that cannot be read is
+// left out; one that is no JSON ends it.
+func (im *importer) entries(d *json.Decoder, open int) iter.Seq2[store.Event, error] {
 	return func(yield func(store.Event, error) bool) {
-		open, err := findList(d)
-		if err != nil {
-			yield(store.Event{}, err)
-			return
-		}
 		last := int64(-1)
 		for n := 0; d.More(); n++ {
 			var text json.RawMessage
@@ -449,34 +457,77 @@ func closeAll(d *json.Decoder, open int) error {
 	}
 }
 
-// findList goes to the first entry of a list, or of the list that a member
-// trajectory has. It returns how many lists and objects are open there.
-func findList(d *json.Decoder) (open int, err error) {
-	errNone := errors.New("is neither an export nor a trajectory")
+// about is what a document tells of the conversation that its events are of.
+type about struct {
+	metadata
+	ConversationID string `json:"conversation_id"`
+	ID             string `json:"id"`
+}
+
+// findEvents goes to the first event of a document. It returns how many lists
+// and objects are open there. What an object has as events is held in memory,
+// since the conversation may stand behind it.
+func (im *importer) findEvents(r io.Reader) (d *json.Decoder, open int, about about, err error) {
+	errNone := errors.New(`is neither an export nor a trajectory: want a list of events, one event a line, or an object with the key "trajectory" or "events"`)
+	d = json.NewDecoder(r)
 	switch t, err := d.Token(); {
 	case err != nil:
-		return 0, fmt.Errorf("%w: %w", errNone, err)
+		return nil, 0, about, fmt.Errorf("%w: %w", errNone, err)
 	case t == json.Delim('['):
-		return 1, nil
+		return d, 1, about, nil
 	case t != json.Delim('{'):
-		return 0, errNone
+		return nil, 0, about, errNone
 	}
+	var keys []any
+	var events json.RawMessage
+	var read []byte // of the object
 	for d.More() {
 		key, err := d.Token()
 		if err != nil {
-			return 0, err
+			return nil, 0, about, err
 		}
-		if key != "trajectory" {
-			var other json.RawMessage
-			if err := d.Decode(&other); err != nil {
-				return 0, err
+		if key == "trajectory" {
+			if t, err := d.Token(); err != nil || t != json.Delim('[') {
+				return nil, 0, about, fmt.Errorf("%w: its %q is no list", errNone, key)
 			}
-			continue
+			return d, 2, about, nil
 		}
-		if t, err := d.Token(); err != nil || t != json.Delim('[') {
-			return 0, errNone
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return nil, 0, about, err
 		}
-		return 2, nil
+		switch key {
+		case "events":
+			events = value
+		case "has_more":
+			if string(value) == "true" {
+				im.leaveOut("has_more", errors.New("is true: the page has not all of the events"))
+			}
+		case "conversation":
+			if err := json.Unmarshal(value, &about); err != nil { // the rest of it is read
+				im.leaveOut("conversation", err)
+			}
+		}
+		keys = append(keys, key)
+		quoted, _ := json.Marshal(key)
+		read = fmt.Appendf(read, ",%s:%s", quoted, value)
 	}
-	return 0, errNone
+	if _, err := d.Token(); err != nil { // }
+		return nil, 0, about, err
+	}
+	switch {
+	case slices.Contains(keys, any("action")) || slices.Contains(keys, any("observation")): // it is an event
+		read[0] = '{'
+		return json.NewDecoder(io.MultiReader(bytes.NewReader(append(read, '}')), d.Buffered(), r)), 0, about, nil
+	case events == nil:
+		return nil, 0, about, fmt.Errorf("%w: it has %q", errNone, keys[:min(len(keys), 9)])
+	case events[0] != '[':
+		return nil, 0, about, fmt.Errorf("%w: its \"events\" is no list", errNone)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, 0, about, errors.New("something stands behind its end")
+	}
+	d = json.NewDecoder(bytes.NewReader(events))
+	_, err = d.Token() // [
+	return d, 1, about, err
 }

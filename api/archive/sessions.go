@@ -85,7 +85,8 @@ func (im *importer) folder(dir string) error {
 	return im.record(conversation.SettingsRecord, body)
 }
 
-// metadata is the part of metadata.json that a store keeps.
+// metadata is the part of metadata.json, and of what the API tells of a
+// conversation, that a store keeps.
 type metadata struct {
 	Title      string  `json:"title"`
 	Repository *string `json:"selected_repository"`
@@ -94,6 +95,15 @@ type metadata struct {
 	Trigger    string  `json:"trigger"`
 	CreatedAt  string  `json:"created_at"`
 	UpdatedAt  string  `json:"last_updated_at"`
+}
+
+// describe sets all but when a conversation was made, which is known.
+func (m *metadata) describe(c *store.Conversation) {
+	c.Title, c.Repository, c.Branch, c.GitProvider, c.Trigger = m.Title, m.Repository, m.Branch, m.Provider, m.Trigger
+	c.UpdatedAt = c.CreatedAt
+	if updated, ok := parseTime(m.UpdatedAt); ok {
+		c.UpdatedAt = updated
+	}
 }
 
 // session imports the folder of one conversation.
@@ -115,11 +125,8 @@ func (im *importer) session(root *os.Root, folder, id string) error {
 			return nil
 		}
 	}
-	c.Title, c.Repository, c.Branch, c.GitProvider, c.Trigger = m.Title, m.Repository, m.Branch, m.Provider, m.Trigger
-	c.CreatedAt, c.UpdatedAt = created, created
-	if updated, ok := parseTime(m.UpdatedAt); ok {
-		c.UpdatedAt = updated
-	}
+	c.CreatedAt = created
+	m.describe(&c)
 	return im.conversation(c, im.eventFiles(root, files))
 }
 
