@@ -112,8 +112,14 @@ const DefaultMaxBody = 16 << 20
 // Memory is the Config.Data that keeps nothing.
 const Memory = "memory"
 
+// A ConfigError is all that is wrong with a Config.
+type ConfigError struct{ error }
+
+// Unwrap returns the problems, joined.
+func (e ConfigError) Unwrap() error { return e.error }
+
 // Check returns all that is wrong with a Config, each problem with its value
-// and the way out, joined; nil when nothing is.
+// and the way out, as a [ConfigError]; nil when nothing is.
 func (c Config) Check() error {
 	var problems []error
 	wrong := func(format string, a ...any) { problems = append(problems, fmt.Errorf(format, a...)) }
@@ -127,8 +133,8 @@ func (c Config) Check() error {
 	case !isLoopback(host) && c.Key == "" && !c.NoKey:
 		wrong("addr %q can be reached from other machines: set SESSION_API_KEY, or say --no-key if everyone may read and write", c.Addr)
 	}
-	if c.Data == "" {
-		wrong("data %q: want a folder, or %q to keep nothing", c.Data, Memory)
+	if err := c.checkData(); err != nil {
+		problems = append(problems, err)
 	}
 	if c.LogSlow < 0 {
 		wrong("log slow %v: want a duration above 0, or 0 for no warnings", c.LogSlow)
@@ -161,7 +167,23 @@ func (c Config) Check() error {
 			wrong("CORS origin %q: want scheme://host[:port]", o)
 		}
 	}
-	return errors.Join(problems...)
+	if len(problems) == 0 {
+		return nil
+	}
+	return ConfigError{errors.Join(problems...)}
+}
+
+// checkData tells whether Data can name a store. Of a URL only the scheme is
+// told: the rest may hold a password.
+func (c Config) checkData() error {
+	scheme, _, isURL := strings.Cut(c.Data, "://")
+	switch {
+	case isURL:
+		return fmt.Errorf("data %s://…: is a URL, and no store is opened by one: want a folder, or %q to keep nothing", scheme, Memory)
+	case c.Data == "":
+		return fmt.Errorf("data %q: want a folder, or %q to keep nothing", c.Data, Memory)
+	}
+	return nil
 }
 
 // settings returns the record that a new folder begins with, nil for none.

@@ -4,29 +4,55 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/openhands-local/openhands-local/api/archive"
 	"github.com/openhands-local/openhands-local/store"
 )
 
 // Import calls do, which imports, with the store of the data folder of c. The
-// folder is made as by New when it is missing, and no server may have it open.
+// folder is made as by New when it is missing, and is gone again if do fails
+// and has stored nothing. No server may have it open.
 func Import(ctx context.Context, c Config, do func(store.Store) error) error {
+	if err := c.checkData(); err != nil {
+		return ConfigError{err}
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	missing := missingFrom(c.Data)
 	s := &Server{c: c}
 	var err error
 	if s.store, _, err = openData(ctx, c.Data, c.Key, c.Log, newMetrics(c.Version)); err != nil {
 		return err
 	}
-	isNew := isNew(ctx, s.store)
+	was := isNew(ctx, s.store)
 	err = do(s.store)
-	if isNew && err == nil {
+	switch {
+	case was && err == nil:
 		err = s.firstSettings(ctx)
+	case was && isNew(context.WithoutCancel(ctx), s.store):
+		for _, name := range missing { // before another process can open it: the lock is still ours
+			_ = os.Remove(name) // no folder that has something in it; Windows keeps what is open
+		}
 	}
 	return errors.Join(err, s.store.Close())
+}
+
+// missingFrom lists what is not there of a data folder, the innermost first.
+func missingFrom(data string) (missing []string) {
+	names := []string{filepath.Join(data, eventsFile), filepath.Join(data, ".gitignore")}
+	for dir := filepath.Clean(data); dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		names = append(names, dir)
+	}
+	return slices.DeleteFunc(names, func(name string) bool {
+		_, err := os.Lstat(name)
+		return !errors.Is(err, fs.ErrNotExist)
+	})
 }
 
 // importFrom begins with what Config.Import names.
