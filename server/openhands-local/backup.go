@@ -57,19 +57,8 @@ func (c *backupCmd) write(e *env, m *meter, w io.Writer) error {
 		}
 		return boltstore.Backup(e, file, out)
 	}
-	answer, err := e.get(base, "/_local/backup", token)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	n, err := io.Copy(out, answer.Body)
-	if err == nil && answer.ContentLength >= 0 && n < answer.ContentLength {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", base, err)
-	}
-	return nil
+	_, err = out.download(e, base, "/_local/backup", token)
+	return err
 }
 
 // contents says what a store has.

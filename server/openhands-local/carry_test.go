@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -226,5 +228,23 @@ func TestSize(t *testing.T) {
 		if got := size(n); got != want {
 			t.Errorf("size(%d) = %s, want %s", n, got, want)
 		}
+	}
+}
+
+// TestBackupCut: a backup of which the end does not come is none.
+func TestBackupCut(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		_, _ = io.WriteString(w, "half")
+	}))
+	defer s.Close()
+	file := filepath.Join(t.TempDir(), "backup.db")
+	err := run(t.Context(), []string{"backup", "--url", s.URL, file}, func(string) (string, bool) { return "", false }, io.Discard, io.Discard)
+	if !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("backup = %v, want %v", err, io.ErrUnexpectedEOF)
+	}
+	if names, err := os.ReadDir(filepath.Dir(file)); len(names) > 0 || err != nil {
+		t.Errorf("the folder has %v, %v, want nothing", names, err)
 	}
 }

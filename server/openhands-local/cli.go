@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/openhands-local/openhands-local/api"
+	"github.com/openhands-local/openhands-local/api/printable"
+	"github.com/openhands-local/openhands-local/server"
 )
 
 // cli is every command and flag, with its environment variable.
@@ -26,15 +29,37 @@ type cli struct {
 	Compact  compactCmd       `cmd:"" help:"Give the room of deleted conversations back."`
 	Conform  conformCmd       `cmd:"" help:"Run the recorded cases against a server: this one, the real one, a later one."`
 	Contract contractCmd      `cmd:"" help:"What is served of the contract."`
+	Help     helpCmd          `cmd:"" help:"Tell what a command does, as --help."`
+	Ver      versionCmd       `cmd:"" name:"version" help:"Print the version."`
 	Version  kong.VersionFlag `help:"Print the version." short:"V"`
+}
+
+// helpCmd is what run reads as --help.
+type helpCmd struct {
+	Command []string `arg:"" optional:"" help:"The command."`
+}
+
+type versionCmd struct{}
+
+func (*versionCmd) Run(e *env) error {
+	_, err := fmt.Fprintln(e.stdout, version())
+	return err
 }
 
 // env is what a command may use of the world.
 type env struct {
 	context.Context
 	lookup         func(string) (string, bool)
-	stdout, stderr io.Writer
+	stdout, stderr printable.Writer // for text; what they have as W is for bytes
 }
+
+// Exit statuses. Those of exec are its own.
+const (
+	statusFailed      = 1
+	statusUsage       = 2
+	statusLeftOut     = 3   // a command did what it could, and left something out
+	statusInterrupted = 130 // a signal ended it, as of a shell
+)
 
 // exit is how kong ends the program when it has printed help or version.
 type exit int
@@ -55,6 +80,9 @@ func (f *failure) Error() string {
 
 func (f *failure) Unwrap() error { return f.err }
 
+// usage is the error of a command line that makes no sense.
+func usage(format string, a ...any) error { return &failure{statusUsage, fmt.Errorf(format, a...)} }
+
 // report says what went wrong and returns the program's exit status.
 func report(w io.Writer, err error) int {
 	var f *failure
@@ -62,20 +90,21 @@ func report(w io.Writer, err error) int {
 	case err == nil:
 		return 0
 	case !errors.As(err, &f):
-		f = &failure{1, err}
+		f = &failure{statusFailed, err}
 	}
 	if f.err != nil {
-		fmt.Fprintln(w, "openhands-local:", err)
+		fmt.Fprintln(printable.Writer{W: w}, "openhands-local:", err)
 	}
 	return f.status
 }
 
 // run carries out one command line.
 func run(ctx context.Context, args []string, lookup func(string) (string, bool), stdout, stderr io.Writer) (err error) {
+	e := &env{ctx, lookup, printable.Writer{W: stdout}, printable.Writer{W: stderr}}
 	parser, err := kong.New(&cli{},
 		kong.Name("openhands-local"),
 		kong.Description("The OpenHands "+api.Recorded+" API as one binary: starts in milliseconds, keeps every event on disk."),
-		kong.Writers(stdout, stderr),
+		kong.Writers(e.stdout, e.stderr),
 		kong.Vars{"version": version()},
 		kong.Exit(func(code int) { panic(exit(code)) }),
 		kong.Resolvers(environment(lookup)),
@@ -96,15 +125,43 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 			panic(p)
 		}
 	}()
+	if len(args) > 0 && args[0] == "help" {
+		args = slices.Concat(args[1:], []string{"--help"})
+	}
 	command, err := parser.Parse(args)
 	var wrong *kong.ParseError
-	switch {
-	case errors.As(err, &wrong) && wrong.Context.Selected() != nil && wrong.Context.Selected().Name == "exec":
-		return &failure{statusNoServer, err}
-	case err != nil:
-		return err
+	if errors.As(err, &wrong) {
+		return notParsed(args, wrong)
 	}
-	return command.Run(&env{ctx, lookup, stdout, stderr})
+	err = command.Run(e)
+	var f *failure
+	var config server.ConfigError
+	if errors.As(err, &f) && f.status == statusUsage || f == nil && errors.As(err, &config) {
+		return withHelp(statusUsage, err, command.Selected().FullPath())
+	}
+	return err
+}
+
+// notParsed says what is wrong with a command line, also where the parser's
+// words lead nowhere.
+func notParsed(args []string, wrong *kong.ParseError) error {
+	node, err := wrong.Context.Selected(), error(wrong)
+	switch {
+	case node != nil && node.Name == "exec":
+		return withHelp(statusNoServer, err, node.FullPath())
+	case node != nil && node.Name != "serve":
+		return withHelp(statusUsage, err, node.FullPath())
+	case len(args) > 0 && !strings.HasPrefix(args[0], "-") && args[0] != "serve": // kong takes it for an argument of the default
+		return withHelp(statusUsage, fmt.Errorf("there is no command %s", args[0]), "openhands-local")
+	case strings.HasPrefix(err.Error(), "unknown flag --port"):
+		err = errors.New("unknown flag --port: --addr localhost:PORT chooses the port")
+	}
+	return withHelp(statusUsage, err, "openhands-local serve")
+}
+
+// withHelp makes an error of the command line name --help.
+func withHelp(status int, err error, command string) error {
+	return &failure{status, fmt.Errorf("%w\n%s --help tells what it takes", err, command)}
 }
 
 // environment reads each flag's variable: OPENHANDS_LOCAL_ and its name.

@@ -39,12 +39,12 @@ func (c *conformCmd) Run(e *env) error {
 		return conform.WriteDifferences(e.stdout, conform.Declared())
 	}
 	if c.URL == "" {
-		return errors.New("conform: want the URL of a server, such as http://localhost:3000")
+		return usage("conform: want the URL of a server, such as http://localhost:3000")
 	}
 	key, _ := e.lookup("SESSION_API_KEY")
 	target := conform.Target{URL: c.URL, Key: key}
 	if err := target.Check(); err != nil {
-		return fmt.Errorf("conform: %w", err)
+		return usage("conform: %w", err)
 	}
 	o := conform.Options{
 		Only: c.Only, AllowSettings: c.AllowSettings, AllowHarm: c.AllowHarm, AllowAgent: c.AllowAgent, Fast: c.Fast,
@@ -52,7 +52,7 @@ func (c *conformCmd) Run(e *env) error {
 			fmt.Fprintf(e.stderr, "%d/%d %s: %s\n", done, all, c.Name, c.Summary())
 		},
 	}
-	if err := (&readyCmd{URL: c.URL}).Run(&env{e, e.lookup, io.Discard, e.stderr}); err != nil {
+	if err := (&readyCmd{URL: c.URL}).wait(e); err != nil {
 		return err
 	}
 	// What we declare is true of our own server alone.

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -21,13 +25,6 @@ import (
 
 // What the commands on a data folder share: export, import, backup, check,
 // compact.
-
-// statusLeftOut is the exit status of a command that did what it could, and
-// left something out.
-const statusLeftOut = 3
-
-// statusInterrupted is that of a command that a signal ended, as of a shell.
-const statusInterrupted = 130
 
 // dataFlags name what a command works on.
 type dataFlags struct {
@@ -93,17 +90,50 @@ func (s *source) serving(e *env) (url, token string, err error) {
 
 // A refusal is an answer that is not 200.
 type refusal struct {
-	url, text string
+	url, text string // text is what the server says, "" if that is not for people
 	status    int
 }
 
 func (r *refusal) Error() string {
-	return fmt.Sprintf("%s answers %d %s: %s", r.url, r.status, http.StatusText(r.status), r.text)
+	text := r.text
+	switch {
+	case text == "":
+		text = "not an answer of OpenHands"
+	case r.status == http.StatusUnauthorized:
+		text += ": set SESSION_API_KEY to the server's key"
+	case r.status == http.StatusNotFound:
+		text += ": " + r.url + "/api/conversations lists those there are"
+	}
+	return fmt.Sprintf("%s answers %d %s: %s", r.url, r.status, http.StatusText(r.status), text)
 }
 
-// get asks a server; what is not answered 200 is a [*refusal].
-func (e *env) get(url, path, token string) (*http.Response, error) {
-	r, err := http.NewRequestWithContext(e, http.MethodGet, strings.TrimSuffix(url, "/")+path, nil)
+// sentence is what an answer says to people: its detail, that of the first of
+// its refused fields, or its message.
+func sentence(body []byte) (text string) {
+	var answer struct {
+		Detail  json.RawMessage
+		Message string
+	}
+	var fields []struct{ Msg string }
+	switch {
+	case json.Unmarshal(body, &answer) != nil:
+	case json.Unmarshal(answer.Detail, &text) == nil:
+	case json.Unmarshal(answer.Detail, &fields) == nil && len(fields) > 0:
+		text = fields[0].Msg
+	default:
+		text = answer.Message
+	}
+	return text
+}
+
+// get asks the server at a base URL; what is not answered 200 is a [*refusal].
+func (e *env) get(base, path, token string) (*http.Response, error) {
+	base = strings.TrimSuffix(base, "/")
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, usage("%q is not the URL of a server: want one such as http://localhost:3000", base)
+	}
+	r, err := http.NewRequestWithContext(e, http.MethodGet, base+path, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -113,17 +143,29 @@ func (e *env) get(url, path, token string) (*http.Response, error) {
 	if token != "" {
 		r.Header.Set(api.TokenHeader, token)
 	}
-	client := http.Client{Transport: &http.Transport{}} // no proxy
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // no proxy
 	answer, err := client.Do(r)
-	if err != nil {
-		return nil, err
-	}
-	if answer.StatusCode != http.StatusOK {
+	var failed *url.Error
+	var dial *net.OpError
+	switch {
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return nil, fmt.Errorf("%s does not serve (%w): start it with openhands-local --addr %s", base, dial.Err, net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "80")))
+	case errors.As(err, &failed):
+		return nil, fmt.Errorf("%s does not answer: %w", base, failed.Err)
+	case answer.StatusCode != http.StatusOK:
 		defer answer.Body.Close()
-		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<10))
-		return nil, &refusal{url, string(text), answer.StatusCode}
+		body, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+		return nil, &refusal{base, sentence(body), answer.StatusCode}
 	}
 	return answer, nil
+}
+
+// bytes is standard output for what is no text: unchanged, but on a terminal.
+func (e *env) bytes() io.Writer {
+	if isTerminal(e.stdout.W) {
+		return e.stdout
+	}
+	return e.stdout.W
 }
 
 // replaceFile writes a file whole or not at all: to a temporary one beside it
@@ -178,8 +220,7 @@ type meter struct {
 const meterTime = time.Second
 
 func (e *env) meter() *meter {
-	f, ok := e.stderr.(*os.File)
-	return &meter{w: e.stderr, line: ok && isTerminal(f), last: time.Now()}
+	return &meter{w: e.stderr.W, line: isTerminal(e.stderr.W), last: time.Now()}
 }
 
 func (m *meter) show(format string, a ...any) {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/openhands-local/openhands-local/api/printable"
 )
 
 // eventsCmd prints a conversation, one readable line an event.
@@ -57,7 +59,7 @@ func (c *eventsCmd) Run(e *env) error {
 		err = json.NewDecoder(answer.Body).Decode(&page)
 		answer.Body.Close()
 		if err != nil {
-			return err
+			return fmt.Errorf("%s does not answer as OpenHands does: %w", c.URL, err)
 		}
 		for _, text := range page.Events {
 			if err := show(e.stdout, text); err != nil {
@@ -198,6 +200,6 @@ func show(w io.Writer, text []byte) error {
 	if utf8.RuneCountInString(message) > most {
 		message = string([]rune(message)[:most]) + "…"
 	}
-	_, err := fmt.Fprintf(w, "%5d  %.12s  %-11s  %-20s  %s\n", v.ID, at, v.Source, kind, message)
+	_, err := fmt.Fprintln(w, printable.Line(fmt.Sprintf("%5d  %.12s  %-11s  %-20s  %s", v.ID, at, v.Source, kind, message)))
 	return err
 }

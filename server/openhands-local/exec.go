@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -51,7 +52,7 @@ func (x *execCmd) Run(e *env) error {
 	if child.Err != nil {
 		return notRun(child.Err)
 	}
-	child.Stdin, child.Stdout, child.Stderr = os.Stdin, e.stdout, e.stderr
+	child.Stdin, child.Stdout, child.Stderr = os.Stdin, e.stdout.W, e.stderr.W
 	child.SysProcAttr = dieWithParent()
 
 	data := x.Data
@@ -164,9 +165,10 @@ func onTerminal() bool {
 	return isTerminal(os.Stdin) || isTerminal(os.Stdout) || isTerminal(os.Stderr)
 }
 
-func isTerminal(f *os.File) bool {
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
 	null, err := os.Stat(os.DevNull)
-	if err != nil {
+	if !ok || err != nil {
 		return false
 	}
 	info, err := f.Stat()

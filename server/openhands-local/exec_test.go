@@ -22,6 +22,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/openhands-local/openhands-local/api/printable"
 	"github.com/openhands-local/openhands-local/server"
 	"github.com/openhands-local/openhands-local/server/servertest"
 )
@@ -302,7 +303,7 @@ func TestExecServerEnds(t *testing.T) {
 	if err := srv.Close(); err != nil {
 		t.Fatal(err)
 	}
-	e := &env{Context: context.Background(), stderr: io.Discard}
+	e := &env{Context: context.Background(), stderr: printable.Writer{W: io.Discard}}
 	err = during(e, srv, exec.Command("sleep", "60"))
 	if f := new(failure); !errors.As(err, &f) || f.status != statusNoServer {
 		t.Errorf("during = %v, want status %d", err, statusNoServer)

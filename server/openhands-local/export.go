@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 
 	"github.com/openhands-local/openhands-local/api/archive"
@@ -30,7 +31,7 @@ func (*exportCmd) Help() string {
 
 func (c *exportCmd) Run(e *env) error {
 	if c.Trajectory && (len(c.Conversation) != 1 || c.WithSecrets) {
-		return errors.New("export: --trajectory wants one --conversation, and goes without --with-secrets")
+		return usage("export: --trajectory wants one --conversation, and goes without --with-secrets")
 	}
 	var sum archive.Summary
 	write := func(w io.Writer) (err error) {
@@ -39,7 +40,7 @@ func (c *exportCmd) Run(e *env) error {
 	}
 	var err error
 	if c.File == "-" {
-		err = write(e.stdout)
+		err = write(e.bytes())
 	} else {
 		err = replaceFile(c.File, write, nil)
 	}
@@ -102,14 +103,10 @@ func (c *exportCmd) ask(e *env, w io.Writer, m *meter, base, token string) (arch
 	if c.Trajectory {
 		path = "/api/conversations/" + url.PathEscape(c.Conversation[0]) + "/trajectory"
 	}
-	answer, err := e.get(base, path, token)
+	out := &tail{w: w, show: func(n int64) { m.show("export: %s", size(n)) }}
+	answer, err := out.download(e, base, path, token)
 	if err != nil {
 		return archive.Summary{}, err
-	}
-	defer answer.Body.Close()
-	out := &tail{w: w, show: func(n int64) { m.show("export: %s", size(n)) }}
-	if _, err := io.Copy(out, answer.Body); err != nil {
-		return archive.Summary{}, fmt.Errorf("%s: %w", base, err)
 	}
 	if !c.Trajectory {
 		return archive.Ended(out.last)
@@ -143,4 +140,17 @@ func (t *tail) Write(b []byte) (int, error) {
 	t.last = append(t.last, b[max(0, len(b)-lastBytes):]...)
 	t.last = t.last[max(0, len(t.last)-lastBytes):]
 	return n, err
+}
+
+// download writes what a server answers. The body of the answer has been read.
+func (t *tail) download(e *env, base, path, token string) (*http.Response, error) {
+	answer, err := e.get(base, path, token)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	if _, err := io.Copy(t, answer.Body); err != nil {
+		return nil, fmt.Errorf("%s: %w", base, err)
+	}
+	return answer, nil
 }

@@ -7,14 +7,15 @@ import (
 	"os"
 
 	"github.com/openhands-local/openhands-local/api/archive"
+	"github.com/openhands-local/openhands-local/api/printable"
 	"github.com/openhands-local/openhands-local/server"
 	"github.com/openhands-local/openhands-local/store"
 )
 
 // importCmd takes conversations into a data folder.
 type importCmd struct {
-	Path    string `arg:"" help:"An export, a trajectory, or a folder of OpenHands' (the one with sessions in it, sessions itself, or that of one conversation); - for standard input."`
-	ID      string `name:"id" help:"Id of the conversation that a trajectory becomes; the file's name unless set." placeholder:"ID"`
+	Path    string `arg:"" help:"An export, a trajectory, events, or a folder of OpenHands' (the one with sessions in it, sessions itself, or that of one conversation); - for standard input."`
+	ID      string `name:"id" help:"Id of the conversation that a trajectory or events become; unless set, the one that the file tells, or the file's name." placeholder:"ID"`
 	Skip    bool   `help:"Leave conversations that exist already as they are." xor:"existing"`
 	Replace bool   `help:"Replace conversations that exist already, and settings and secrets." xor:"existing"`
 	dataFlags
@@ -22,9 +23,10 @@ type importCmd struct {
 
 // Help says how an import goes.
 func (*importCmd) Help() string {
-	return "Each conversation is stored whole or not at all; one that exists already is refused unless --skip or --replace is given, and the others are stored. " +
+	return "Events are a list, one a line, or under the key events, as in a saved page of them; a conversation may stand beside them. " +
+		"Each conversation is stored whole or not at all; one that exists already is refused unless --skip or --replace is given, and the others are stored. " +
 		"What cannot be read as an event, such as a file that is cut, is named and left out. " +
-		"The data folder is made when it is missing; no server may have it open: serve --import begins with an import. " +
+		"The data folder is made when it is missing, unless nothing is imported; no server may have it open: serve --import begins with an import. " +
 		"Exit status 3: something was left out."
 }
 
@@ -34,7 +36,7 @@ func (c *importCmd) Run(e *env) error {
 		ID: c.ID,
 		LeftOut: func(what string, why error) {
 			m.end()
-			fmt.Fprintf(e.stderr, "left out: %s: %v\n", what, why)
+			fmt.Fprintln(e.stderr, "left out:", printable.Line(fmt.Sprintf("%s: %v", what, why)))
 		},
 		Progress: func(sum archive.Summary) {
 			m.show("import: %d conversations, %d events", sum.Conversations, sum.Events)
@@ -58,14 +60,19 @@ func (c *importCmd) Run(e *env) error {
 		} else {
 			sum, err = archive.Import(e, s, c.Path, o)
 		}
+		if err == nil && sum.LeftOut > 0 && sum.Conversations+sum.Records+sum.Existing == 0 {
+			err = &failure{statusLeftOut, fmt.Errorf("import: nothing was imported, %s left out", plural(int64(sum.LeftOut), "thing was", "things were"))}
+		}
 		return err
 	})
 	m.end()
-	fmt.Fprintf(e.stderr, "imported %s, %s", plural(int64(sum.Conversations), "conversation", "conversations"), plural(int64(sum.Events), "event", "events"))
-	if sum.Records > 0 {
-		fmt.Fprintf(e.stderr, ", %s", plural(int64(sum.Records), "record of settings or secrets", "records of settings and secrets"))
+	if err == nil || sum.Conversations+sum.Records > 0 {
+		records := ""
+		if sum.Records > 0 {
+			records = ", " + plural(int64(sum.Records), "record of settings or secrets", "records of settings and secrets")
+		}
+		fmt.Fprintf(e.stderr, "imported %s, %s%s\n", plural(int64(sum.Conversations), "conversation", "conversations"), plural(int64(sum.Events), "event", "events"), records)
 	}
-	fmt.Fprintln(e.stderr)
 	switch {
 	case errors.Is(err, context.Canceled):
 		return &failure{statusInterrupted, errors.New("interrupted: what was imported is whole, the rest is not there")}

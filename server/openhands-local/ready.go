@@ -1,29 +1,36 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
-	"net/http"
-	"strings"
 	"time"
 )
 
 // readyCmd waits for a server: for scripts and container health checks.
 type readyCmd struct {
-	Wait time.Duration `help:"How long to wait for it." placeholder:"30s"`
+	Wait time.Duration `default:"0s" help:"How long to wait for it, such as 30s; 0 asks once."`
 	URL  string        `arg:"" optional:"" default:"http://localhost:3000" help:"Base URL of the server."`
 }
 
 func (c *readyCmd) Run(e *env) error {
-	client := http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}} // no proxy
+	if err := c.wait(e); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(e.stdout, "ready", c.URL)
+	return err
+}
+
+// wait returns once the server answers.
+func (c *readyCmd) wait(e *env) error {
 	deadline := time.Now().Add(c.Wait)
 	for {
-		err := c.ask(e, &client)
-		if err == nil {
-			fmt.Fprintln(e.stdout, "ready", c.URL)
-			return nil
+		err := c.ask(e)
+		if err == nil || errors.As(err, new(*failure)) {
+			return err
 		}
 		if !time.Now().Before(deadline) {
-			return fmt.Errorf("%s does not serve (waited %v): %w", c.URL, c.Wait, err)
+			return fmt.Errorf("%w (waited %v)", err, c.Wait)
 		}
 		select {
 		case <-e.Done():
@@ -33,18 +40,12 @@ func (c *readyCmd) Run(e *env) error {
 	}
 }
 
-func (c *readyCmd) ask(e *env, client *http.Client) error {
-	r, err := http.NewRequestWithContext(e, http.MethodGet, strings.TrimSuffix(c.URL, "/")+"/alive", nil)
+func (c *readyCmd) ask(e *env) error {
+	ctx, cancel := context.WithTimeout(e, 2*time.Second)
+	defer cancel()
+	answer, err := (&env{ctx, e.lookup, e.stdout, e.stderr}).get(c.URL, "/alive", "")
 	if err != nil {
 		return err
 	}
-	answer, err := client.Do(r)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("it answers %s", answer.Status)
-	}
-	return nil
+	return answer.Body.Close()
 }
