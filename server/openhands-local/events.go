@@ -174,7 +174,12 @@ func showNotice(w io.Writer, text []byte) error {
 	case n.Kind == "update":
 		what = cmp.Or(n.Update.ID, "update")
 	}
-	_, err := fmt.Fprintf(w, "%5s  %-12s  %-11s  %-20s  %s\n", "-", "", "", what, message)
+	return row(w, "-", "", "", what, message)
+}
+
+// row prints one line of the conversation.
+func row(w io.Writer, id any, at, source, kind, message string) error {
+	_, err := fmt.Fprintln(w, printable.Line(fmt.Sprintf("%5v  %-12.12s  %-11s  %-20s  %s", id, at, source, kind, message)))
 	return err
 }
 
@@ -200,6 +205,5 @@ func show(w io.Writer, text []byte) error {
 	if utf8.RuneCountInString(message) > most {
 		message = string([]rune(message)[:most]) + "…"
 	}
-	_, err := fmt.Fprintln(w, printable.Line(fmt.Sprintf("%5d  %.12s  %-11s  %-20s  %s", v.ID, at, v.Source, kind, message)))
-	return err
+	return row(w, v.ID, at, v.Source, kind, message)
 }

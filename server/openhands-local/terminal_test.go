@@ -72,3 +72,11 @@ func TestBytes(t *testing.T) {
 		}
 	}
 }
+
+// TestNoticePrintable: a title is one line, and rules no terminal.
+func TestNoticePrintable(t *testing.T) {
+	var b strings.Builder
+	if err := showNotice(&b, []byte(`{"kind":"update","update":{"conversation_title":"a\n\u001b[2J"}}`)); err != nil || !strings.HasSuffix(b.String(), `  a\n\u001b[2J`+"\n") {
+		t.Errorf("showNotice = %v, and prints %q", err, b.String())
+	}
+}
