@@ -14,8 +14,9 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/oapi-codegen/nullable"
 
-	"github.com/openhands-local/openhands-local/api/contract"
 	"github.com/openhands-local/openhands-local/api/conversation"
+	"github.com/openhands-local/openhands-local/api/fastapi"
+	"github.com/openhands-local/openhands-local/api/pyjson"
 	"github.com/openhands-local/openhands-local/gen"
 	"github.com/openhands-local/openhands-local/store"
 )
@@ -68,9 +69,19 @@ func answerOK(id string, status conversation.Status, message string) gen.Convers
 	return gen.ConversationResponse{Status: "ok", ConversationID: id, Message: orNull(message), ConversationStatus: orNull(gen.ConversationStatus(status))}
 }
 
+// A newConversation is gen's, with the number of a task as it came: Go's 64 bits
+// do not hold every one.
+type newConversation struct {
+	gen.InitSessionRequest
+	SuggestedTask *struct {
+		gen.SuggestedTask
+		IssueNumber json.Number `json:"issue_number"`
+	} `json:"suggested_task"`
+}
+
 // NewConversation makes a conversation, runs it and writes its first events.
 func (o *conversations) NewConversation(c echo.Context) error {
-	var q gen.InitSessionRequest
+	var q newConversation
 	if err := json.Unmarshal(body(c).JSON, &q); err != nil {
 		return err
 	}
@@ -80,7 +91,7 @@ func (o *conversations) NewConversation(c echo.Context) error {
 	}
 	if q.ConversationID != nil {
 		if o.Strict && !o.SetConversationID {
-			return invalid(contract.Error{Type: "extra_forbidden", Loc: []any{"body", "conversation_id"}, Msg: "Extra inputs are not permitted", Input: *q.ConversationID})
+			return fastapi.ExtraForbidden.Refuse(pyjson.StringOf(*q.ConversationID), "body", "conversation_id")
 		}
 		d.ID = *q.ConversationID
 		if !o.SetConversationID {
@@ -95,7 +106,7 @@ func (o *conversations) NewConversation(c echo.Context) error {
 	}
 	i, err := o.Conversations.Create(c.Request().Context(), d)
 	if errors.Is(err, conversation.ErrBadID) {
-		return invalid(contract.Error{Type: "value_error", Loc: []any{"body", "conversation_id"}, Msg: conversation.ErrBadID.Error(), Input: d.ID})
+		return wrong(conversation.ErrBadID.Error()).Refuse(pyjson.StringOf(d.ID), "body", "conversation_id")
 	}
 	if err != nil {
 		return err
@@ -120,21 +131,21 @@ var suggestedTasks = []gen.TaskType{gen.TaskTypeMERGECONFLICTS, gen.TaskTypeFAIL
 
 // checkOrigin looks at what a conversation is to begin with: a repository,
 // which takes a provider's token that no one can have here, or a task.
-func (o *conversations) checkOrigin(c echo.Context, q *gen.InitSessionRequest, d *conversation.Draft) error {
+func (o *conversations) checkOrigin(c echo.Context, q *newConversation, d *conversation.Draft) error {
 	repository := value(q.Repository)
 	if m, err := q.CreateMicroagent.Get(); err == nil {
 		repository = m.Repo
 	}
-	if t, err := q.SuggestedTask.Get(); err == nil {
+	if t := q.SuggestedTask; t != nil {
 		d.Trigger = "suggested_task"
 		if !slices.Contains(suggestedTasks, t.TaskType) {
-			return invalid(contract.Error{Type: "value_error", Loc: []any{"body", "suggested_task", "task_type"}, Msg: "Input should be MERGE_CONFLICTS, FAILING_CHECKS, UNRESOLVED_COMMENTS or OPEN_ISSUE", Input: string(t.TaskType)})
+			return wrong("Input should be MERGE_CONFLICTS, FAILING_CHECKS, UNRESOLVED_COMMENTS or OPEN_ISSUE").Refuse(pyjson.StringOf(string(t.TaskType)), "body", "suggested_task", "task_type")
 		}
 		if t.GitProvider == gen.ProviderTypeEnterpriseSso {
-			return invalid(contract.Error{Type: "value_error", Loc: []any{"body", "suggested_task", "git_provider"}, Msg: "Input should be 'github', 'gitlab' or 'bitbucket'", Input: string(t.GitProvider)})
+			return fastapi.Enum("github", "gitlab", "bitbucket").Refuse(pyjson.StringOf(string(t.GitProvider)), "body", "suggested_task", "git_provider")
 		}
 		if d.InitialMessage == "" {
-			d.InitialMessage = fmt.Sprintf("Please work on %s #%d of %s: %s", strings.ToLower(strings.ReplaceAll(string(t.TaskType), "_", " ")), t.IssueNumber, t.Repo, t.Title)
+			d.InitialMessage = fmt.Sprintf("Please work on %s #%s of %s: %s", strings.ToLower(strings.ReplaceAll(string(t.TaskType), "_", " ")), t.IssueNumber, t.Repo, t.Title)
 		}
 	}
 	if repository == "" {
@@ -157,7 +168,7 @@ func (o *conversations) SearchConversations(c echo.Context, q gen.SearchConversa
 	if q.PageID != nil && *q.PageID != "" {
 		n, err := pageOffset(*q.PageID)
 		if err != nil {
-			return invalid(contract.Error{Type: "value_error", Loc: []any{"query", "page_id"}, Msg: "Input should be the next_page_id of an earlier answer", Input: *q.PageID})
+			return wrong("Input should be the next_page_id of an earlier answer").Refuse(pyjson.StringOf(*q.PageID), "query", "page_id")
 		}
 		start = n
 	}

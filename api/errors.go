@@ -19,6 +19,8 @@ import (
 	"github.com/openhands-local/openhands-local/api/contract"
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/event"
+	"github.com/openhands-local/openhands-local/api/fastapi"
+	"github.com/openhands-local/openhands-local/api/pyjson"
 	"github.com/openhands-local/openhands-local/api/settings"
 	"github.com/openhands-local/openhands-local/gen"
 	"github.com/openhands-local/openhands-local/store"
@@ -85,27 +87,21 @@ var refusals = []struct {
 func answerTo(c echo.Context, err error) *refusal {
 	var (
 		fixed    *refusal
-		fields   *contract.Invalid
-		event    *event.Invalid
+		invalid  *fastapi.Invalid
 		tooLarge *http.MaxBytesError
 		router   *echo.HTTPError
 		inStore  *store.Error
 		decoding *contract.Refusal
-		badRule  *settings.Invalid
 		unable   *settings.Refusal
 		damaged  *store.DamagedEvent
 	)
 	switch {
 	case errors.As(err, &fixed):
 		return fixed
-	case errors.As(err, &fields):
-		return &refusal{http.StatusUnprocessableEntity, fields}
-	case errors.As(err, &event):
-		return &refusal{http.StatusUnprocessableEntity, event}
+	case errors.As(err, &invalid):
+		return &refusal{http.StatusUnprocessableEntity, invalid}
 	case errors.As(err, &decoding):
 		return &refusal{decoding.Status, detail{decoding.Detail}}
-	case errors.As(err, &badRule):
-		return &refusal{http.StatusUnprocessableEntity, badRule}
 	case errors.As(err, &unable):
 		return settingsRefusal(unable)
 	case errors.As(err, &tooLarge):
@@ -117,8 +113,7 @@ func answerTo(c echo.Context, err error) *refusal {
 	case errors.Is(err, store.ErrNotFound) && errors.As(err, &inStore):
 		return &refusal{http.StatusNotFound, detail{fmt.Sprintf("Conversation %s not found", inStore.ID)}}
 	case errors.Is(err, store.ErrKeyReused):
-		return invalid(contract.Error{Type: "value_error", Loc: []any{"header", idempotencyHeader},
-			Msg: "This key was used for another event of the conversation. Use a new key for each event.", Input: c.Request().Header.Get(idempotencyHeader)})
+		return &refusal{http.StatusUnprocessableEntity, errKeyReused.Refuse(pyjson.StringOf(c.Request().Header.Get(idempotencyHeader)), "header", idempotencyHeader)}
 	}
 	for _, r := range refusals {
 		if errors.Is(err, r.is) {
@@ -128,10 +123,11 @@ func answerTo(c echo.Context, err error) *refusal {
 	return nil
 }
 
-// invalid is a 422 of one error.
-func invalid(e contract.Error) *refusal {
-	return &refusal{http.StatusUnprocessableEntity, &contract.Invalid{Errors: []contract.Error{e}}}
-}
+// errKeyReused is for an idempotency key that comes with another body.
+var errKeyReused = wrong("This key was used for another event of the conversation. Use a new key for each event.")
+
+// wrong is the fault of a value that breaks a rule of ours.
+func wrong(msg string) *fastapi.Fault { return &fastapi.Fault{Type: "value_error", Msg: msg} }
 
 func routerRefusal(c echo.Context, err *echo.HTTPError) *refusal {
 	switch err.Code {

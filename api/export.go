@@ -9,7 +9,8 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/openhands-local/openhands-local/api/archive"
-	"github.com/openhands-local/openhands-local/api/contract"
+	"github.com/openhands-local/openhands-local/api/fastapi"
+	"github.com/openhands-local/openhands-local/api/pyjson"
 )
 
 // TokenHeader carries the token of the data folder, see Config.Token.
@@ -33,11 +34,12 @@ func boolQuery(c echo.Context, name string) (bool, error) {
 	if text == "" {
 		return false, nil
 	}
-	b, err := strconv.ParseBool(text)
-	if err != nil {
-		err = invalid(contract.Error{Type: "bool_parsing", Loc: []any{"query", name}, Msg: "Input should be a valid boolean, unable to interpret input", Input: text})
+	given := pyjson.StringOf(text)
+	b, fault := fastapi.Bool(given)
+	if fault != nil {
+		return false, fault.Refuse(given, "query", name)
 	}
-	return b, err
+	return b.Bool(), nil
 }
 
 // export answers conversations as NDJSON (package archive), all or those that

@@ -12,9 +12,10 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/openhands-local/openhands-local/api/contract"
 	"github.com/openhands-local/openhands-local/api/event"
+	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/feed"
+	"github.com/openhands-local/openhands-local/api/pyjson"
 	"github.com/openhands-local/openhands-local/store"
 )
 
@@ -78,7 +79,7 @@ func (d *deps) stream(c echo.Context) error {
 		}
 		n, err := strconv.ParseInt(given.text, 10, 64)
 		if err != nil {
-			return invalid(contract.Error{Type: "int_parsing", Loc: []any{given.place, given.name}, Msg: "Input should be a valid integer", Input: given.text})
+			return fastapi.IntParsing.Refuse(pyjson.StringOf(given.text), given.place, given.name)
 		}
 		after = max(n, given.less-1) - given.less
 	}

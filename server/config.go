@@ -1,7 +1,6 @@
 package server
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/openhands-local/openhands-local/api"
 	"github.com/openhands-local/openhands-local/api/settings"
 	"github.com/openhands-local/openhands-local/server/agent"
 	"github.com/openhands-local/openhands-local/server/ui"
@@ -188,24 +188,19 @@ func (c Config) checkData() error {
 
 // settings returns the record that a new folder begins with, nil for none.
 func (c Config) settings() ([]byte, error) {
-	var body []byte
 	switch c.Settings {
 	case "", "placeholder":
-		body = []byte(settings.Placeholder)
+		return settings.Store(nil, []byte(settings.Placeholder))
 	case "none":
 		return nil, nil
-	default:
-		var err error
-		if body, err = os.ReadFile(c.Settings); err != nil {
-			return nil, fmt.Errorf("settings %q: %w (want placeholder, none, or a JSON file)", c.Settings, err)
-		}
-		if !json.Valid(body) {
-			return nil, fmt.Errorf("settings %q: not JSON: want the body of a POST /api/settings", c.Settings)
-		}
 	}
-	record, err := settings.Store(nil, body)
+	body, err := os.ReadFile(c.Settings)
 	if err != nil {
-		return nil, fmt.Errorf("settings %q: %w", c.Settings, err)
+		return nil, fmt.Errorf("settings %q: %w (want placeholder, none, or a JSON file)", c.Settings, err)
+	}
+	record, err := api.SettingsRecord(body)
+	if err != nil {
+		return nil, fmt.Errorf("settings %q: want the body of a POST /api/settings: %w", c.Settings, err)
 	}
 	return record, nil
 }

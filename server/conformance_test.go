@@ -95,7 +95,7 @@ func applicableCases(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	is, err := contract.Load(gen.OpenAPI)
+	is, err := contract.Load(gen.OpenAPI, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

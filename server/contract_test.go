@@ -257,7 +257,7 @@ func main() {
 // of the recorded version's is validated; what of another's is not is told by
 // name.
 func TestEmbeddedContract(t *testing.T) {
-	c, err := contract.Load(gen.OpenAPI)
+	c, err := contract.Load(gen.OpenAPI, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/openhands-local/openhands-local/api"
 	"github.com/openhands-local/openhands-local/api/archive"
 	"github.com/openhands-local/openhands-local/store"
 )
@@ -58,6 +59,7 @@ func missingFrom(data string) (missing []string) {
 // importFrom begins with what Config.Import names.
 func (s *Server) importFrom(ctx context.Context, path string) error {
 	sum, err := archive.Import(ctx, s.store, path, archive.ImportOptions{
+		Settings: api.SettingsRecord,
 		Existing: archive.Skip,
 		LeftOut: func(what string, why error) {
 			s.c.Log.Warn("not imported", "what", what, "why", why)

@@ -136,10 +136,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 // loadOnce loads the embedded contract when it is first asked for.
 func loadOnce(log *slog.Logger) func() *contract.Contract {
 	return sync.OnceValue(func() *contract.Contract {
-		loaded, err := contract.Load(gen.OpenAPI)
-		if err != nil {
-			panic(fmt.Sprintf("the embedded contract does not load: %v", err)) // a test loads it
-		}
+		loaded := api.Contract()
 		for _, pointer := range loaded.Unvalidated() {
 			log.Warn("contract: not validated", "pointer", pointer)
 		}

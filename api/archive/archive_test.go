@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/openhands-local/openhands-local/api"
 	"github.com/openhands-local/openhands-local/api/archive"
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/event"
@@ -65,7 +66,7 @@ func export(t *testing.T, s store.Store, o archive.ExportOptions) string {
 func importFrom(t *testing.T, s store.Store, text string, o archive.ImportOptions) (archive.Summary, string, error) {
 	t.Helper()
 	var told strings.Builder
-	o.LeftOut = func(what string, why error) { fmt.Fprintf(&told, "%s: %v\n", what, why) }
+	o.Settings, o.LeftOut = api.SettingsRecord, func(what string, why error) { fmt.Fprintf(&told, "%s: %v\n", what, why) }
 	sum, err := archive.ImportFrom(t.Context(), s, strings.NewReader(text), "file.json", o)
 	return sum, told.String(), err
 }
@@ -162,7 +163,11 @@ func TestRoundTrip(t *testing.T) {
 			randomConversation(t, r, s)
 		}
 		if r.IntN(2) == 0 {
-			setRecord(t, s, "settings", `{"language":"`+randomText(r)+`"}`)
+			record, err := api.SettingsRecord([]byte(`{"language":"` + randomText(r) + `"}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			setRecord(t, s, "settings", string(record))
 		}
 		first := export(t, s, archive.ExportOptions{Secrets: true})
 		var again store.Store = memstore.New()
@@ -286,7 +291,7 @@ func TestImportExisting(t *testing.T) {
 		}
 		c, err := s.Conversation(t.Context(), "first")
 		settings, err2 := s.Record(t.Context(), "settings")
-		if errors.Join(err, err2) != nil || (c.Title == "old") != test.kept || strings.Contains(string(settings), "de") != test.kept {
+		if errors.Join(err, err2) != nil || (c.Title == "old") != test.kept || strings.Contains(string(settings), `"de"`) != test.kept {
 			t.Errorf("Import(%d) leaves %q, %s, %v, %v", test.existing, c.Title, settings, err, err2)
 		}
 		// Once more: all of it exists now.
@@ -317,7 +322,7 @@ func TestImportNDJSON(t *testing.T) {
 		{"no end", head + a + one + b + two, "a:1", "", "cut short"},
 		{"half a line", head + a + one + b + two[:20], "a:1", "line 5", "cut short"},
 		{"ends with a conversation", head + a + one, "", "", "cut short"},
-		{"damaged event", head + a + one + `{"event":{"id":2}}` + "\n" + b + two + end, "b:2", "conversation a: line 4: [body timestamp]", ""},
+		{"damaged event", head + a + one + `{"event":{"id":2}}` + "\n" + b + two + end, "b:2", "conversation a: line 4: body.timestamp", ""},
 		{"no JSON", head + a + one + "text\n" + one + b + two + end, "b:2", "conversation a: line 4: invalid character", ""},
 		{"no line of ours", head + a + `{"other":1}` + "\n" + b + end, "b:", "conversation a: line 3: is no line of an export", ""},
 		{"no JSON outside", head + "text\n" + b + end, "b:", "line 2: line 2: invalid", ""},
@@ -328,7 +333,7 @@ func TestImportNDJSON(t *testing.T) {
 		{"left out", head + `{"left_out":"conversation x"}` + "\n" + a + one + `{"left_out":"event 2"}` + "\n" + end, "a:1", "the export: conversation x\nthe export: event 2\n", ""},
 		{"deleted", head + a + one + `{"deleted":"a"}` + "\n" + b + two + end, "b:2", "", ""},
 		{"unknown record", head + `{"record":"other","value":{}}` + "\n" + end, "", "other: no record has this name", ""},
-		{"bad settings", head + `{"record":"settings","value":[]}` + "\n" + end, "", "settings: settings record", ""},
+		{"bad settings", head + `{"record":"settings","value":[]}` + "\n" + end, "", "settings: body: Input should be a valid dictionary", ""},
 		{"bad secrets", head + `{"record":"secrets","value":[]}` + "\n" + end, "", "secrets: secrets record", ""},
 		{"later format", strings.Replace(head, "1", "2", 1) + a + end, "", "", "the format is 2"},
 		{"event outside", head + one + a + end, "a:", "", ""},
@@ -380,7 +385,7 @@ func TestImportTrajectory(t *testing.T) {
 		{"the API's", `{"trajectory":[` + one + `,` + state + `]}`, "file:1,2", "", ""},
 		{"bare", ` [` + one + `]`, "file:1", "", ""},
 		{"other members", `{"other":[1],"trajectory":[` + one + `],"more":{}}`, "file:1", "", ""},
-		{"odd entries", `[1,` + one + `,{"id":2},` + one + `,` + state + `]`, "file:1,2", "entry 0: [body]", ""},
+		{"odd entries", `[1,` + one + `,{"id":2},` + one + `,` + state + `]`, "file:1,2", "entry 0: body:", ""},
 		{"no entry", `{"trajectory":[]}`, "", "", "it has no event"},
 		{"cut", `{"trajectory":[` + one + `,` + state, "", "", "unexpected EOF"},
 		{"cut in an entry", `{"trajectory":[` + one + `,` + state[:30], "", "", "entry 1: unexpected EOF"},
@@ -457,7 +462,8 @@ func TestImportSessions(t *testing.T) {
 	for _, folder := range []string{sessionsFolder, sessionsFolder + "/sessions", sessionsFolder + "/sessions/" + recorded} {
 		s := memstore.New()
 		sum, err := archive.Import(t.Context(), s, folder, archive.ImportOptions{
-			LeftOut: func(what string, why error) { t.Errorf("%s is left out: %v", what, why) },
+			Settings: api.SettingsRecord,
+			LeftOut:  func(what string, why error) { t.Errorf("%s is left out: %v", what, why) },
 		})
 		want := archive.Summary{Conversations: 1, Events: 12}
 		if folder == sessionsFolder {
@@ -545,7 +551,8 @@ func TestImportOddSessions(t *testing.T) {
 	s := memstore.New()
 	var told []string
 	sum, err := archive.Import(t.Context(), s, dir, archive.ImportOptions{
-		LeftOut: func(what string, why error) { told = append(told, fmt.Sprintf("%s: %v", what, why)) },
+		Settings: api.SettingsRecord,
+		LeftOut:  func(what string, why error) { told = append(told, fmt.Sprintf("%s: %v", what, why)) },
 	})
 	if want := "good:0,10 timeless:3 torn:5"; idsOf(t, s) != want || err != nil || sum.Conversations != 3 || sum.Events != 4 {
 		t.Errorf("Import = %+v, %v and stored %q, want %q", sum, err, idsOf(t, s), want)
@@ -554,7 +561,7 @@ func TestImportOddSessions(t *testing.T) {
 		"settings.json: ", "sessions/good/events/1.json: ", "sessions/good/events/2.json: ",
 		"sessions/good/events/3.json: holds event 4", "sessions/good/events/07.json: is not named as an event",
 		"sessions/good/events/x.json: is not named", "sessions/good/events/9.json.tmp: is not named",
-		"sessions/good/events/11.json: [body args command]: Field required", "sessions/good/events/12.json: ",
+		"sessions/good/events/11.json: body.args.command: Field required", "sessions/good/events/12.json: ",
 		"sessions/good/events/13.json: is no file", "sessions/good/events/99999999999999999999.json: is no event's id",
 		"sessions/good/events/16.json: ", "conversation cut metadata: conversation id must be",
 		"sessions/torn/metadata.json: ", "sessions/torn/events/0.json: ",
@@ -571,7 +578,7 @@ func TestImportOddSessions(t *testing.T) {
 	}
 
 	for _, none := range []string{filepath.Join(dir, "none"), filepath.Join(dir, "sessions/good/event_cache")} {
-		if _, err := archive.Import(t.Context(), s, none, archive.ImportOptions{}); err == nil {
+		if _, err := archive.Import(t.Context(), s, none, archive.ImportOptions{Settings: api.SettingsRecord}); err == nil {
 			t.Errorf("Import(%s) = nil, want an error", none)
 		}
 	}
@@ -608,7 +615,7 @@ func TestErrors(t *testing.T) {
 		t.Errorf("Export = %v, want %v", err, context.Canceled)
 	}
 	text := export(t, s, archive.ExportOptions{})
-	if _, err := archive.ImportFrom(ctx, memstore.New(), strings.NewReader(text), "f", archive.ImportOptions{}); !errors.Is(err, context.Canceled) {
+	if _, err := archive.ImportFrom(ctx, memstore.New(), strings.NewReader(text), "f", archive.ImportOptions{Settings: api.SettingsRecord}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Import = %v, want %v", err, context.Canceled)
 	}
 	if !conversation.ValidID("first") {
@@ -628,7 +635,7 @@ func FuzzImport(f *testing.F) {
 	f.Add(event + event)
 	f.Fuzz(func(t *testing.T, text string) {
 		s := memstore.New()
-		if _, err := archive.ImportFrom(t.Context(), s, strings.NewReader(text), "file", archive.ImportOptions{}); err != nil && idsOf(t, s) == "" {
+		if _, err := archive.ImportFrom(t.Context(), s, strings.NewReader(text), "file", archive.ImportOptions{Settings: api.SettingsRecord}); err != nil && idsOf(t, s) == "" {
 			return
 		}
 		first := export(t, s, archive.ExportOptions{Secrets: true})

@@ -37,6 +37,9 @@ var ErrExists = errors.New("exists already")
 
 // ImportOptions say how an import goes.
 type ImportOptions struct {
+	// Settings returns the settings record of a body of POST /api/settings,
+	// which a settings record is too. It is required.
+	Settings func(body []byte) ([]byte, error)
 	Existing Existing
 	// ID is of the conversation that a trajectory or other events become;
 	// without one it is the one that the file tells, or the name of the file
@@ -216,9 +219,11 @@ func (im *importer) record(name string, value []byte) error {
 		im.leaveOut(name, errors.New("no record has this name"))
 		return nil
 	}
-	_, err := settings.Load(value, nil)
+	var err error
 	if name == conversation.SecretsRecord {
 		_, err = settings.SecretNames(value)
+	} else {
+		value, err = im.o.Settings(value)
 	}
 	if err != nil {
 		im.leaveOut(name, err)

@@ -18,7 +18,6 @@ import (
 
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/event"
-	"github.com/openhands-local/openhands-local/api/settings"
 	"github.com/openhands-local/openhands-local/store"
 )
 
@@ -76,7 +75,7 @@ func (im *importer) folder(dir string) error {
 	}
 	body, err := readFile(root, "settings.json")
 	if err == nil {
-		body, err = settings.Store(nil, body)
+		body, err = im.o.Settings(body)
 	}
 	if err != nil {
 		im.leaveOut("settings.json", err)

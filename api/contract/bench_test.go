@@ -17,7 +17,7 @@ func BenchmarkLoad(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := contract.Load(doc); err != nil {
+		if _, err := contract.Load(doc, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -5,14 +5,15 @@
 // steps, with room between them for what comes in between on the real server
 // (the key, whether the conversation exists):
 //
-//	body, err := op.ReadBody(r)           // *Invalid, *Refusal, or what reading the request failed with
-//	err = op.Validate(r, params, body)    // *Invalid, *Refusal
+//	body, err := op.ReadBody(r)           // *fastapi.Invalid, *Refusal, or what reading the request failed with
+//	err = op.Validate(r, params, body)    // *fastapi.Invalid, *Refusal
 //
-// Validate reads every value as pydantic does (read.go, coerce.go, rules.go):
+// Validate reads every value as pydantic does (read.go, package fastapi):
 // `yes` is a boolean, `20.0` and "20" are integers. What it read is written
 // back in the plain form that Go's decoders take: the query into the request,
-// the body into [Body.JSON]. What cannot be read makes an [Invalid], whose
-// entries, words and order are those of the recorded answers.
+// the body into [Body.JSON]. What cannot be read makes a [fastapi.Invalid],
+// whose entries, words and order are those of the recorded answers. What comes
+// another way than in a request is read by [Contract.Read].
 //
 // Values that were read are then judged by kin-openapi, so nothing passes
 // that the contract does not allow. It is given a 3.0 view of the document,
@@ -44,6 +45,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
 
+	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 )
 
@@ -55,6 +57,7 @@ const notValidated = "x-not-validated"
 type Contract struct {
 	operations  map[string]*Operation
 	ordered     []*Operation
+	schemas     map[string]*schema // the components
 	unvalidated []string
 	view        *openapi3.T
 }
@@ -85,11 +88,12 @@ type requestBody struct {
 }
 
 // Load reads an OpenAPI document, 3.1 or 3.0, as JSON. It needs some
-// milliseconds and nothing but doc, which it does not keep.
+// milliseconds and nothing but doc, which it does not keep, and the rules of
+// its models that it cannot say; nil is none.
 //
 // An error says that doc is not JSON, not an OpenAPI document, or refers to
 // what it does not have.
-func Load(doc []byte) (*Contract, error) {
+func Load(doc []byte, rules fastapi.Rules) (*Contract, error) {
 	root, err := pyjson.Decode(doc)
 	if err != nil {
 		return nil, fmt.Errorf("contract: %w", err)
@@ -98,12 +102,12 @@ func Load(doc []byte) (*Contract, error) {
 	if !strings.HasPrefix(version.Text(), "3.") {
 		return nil, errors.New("contract: not an OpenAPI 3 document")
 	}
-	l := loader{converter: converter{documents: map[string]pyjson.Value{}, components: map[string]*schema{}}, root: root}
+	l := loader{converter: converter{rules: rules, documents: map[string]pyjson.Value{}, components: map[string]*schema{}}, root: root}
 	if err := l.load(); err != nil {
 		return nil, fmt.Errorf("contract: %w", err)
 	}
 	slices.Sort(l.unvalidated)
-	return &Contract{operations: l.operations, ordered: l.ordered, unvalidated: l.unvalidated, view: l.view}, nil
+	return &Contract{operations: l.operations, ordered: l.ordered, schemas: l.components, unvalidated: l.unvalidated, view: l.view}, nil
 }
 
 // Operation returns the operation of an operationId, nil when there is none.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 )
 
@@ -114,7 +115,7 @@ func beginsWith(body []byte, boundary string) bool {
 	return len(body) == n || body[n] == '\r' || body[n] == '-'
 }
 
-var notFile = valueError("Expected UploadFile, received: <class 'str'>")
+var notFile = fastapi.ValueError("Expected UploadFile, received: <class 'str'>")
 
 // form reads the fields of a form: lists of files, or texts, of which the last
 // counts.
@@ -128,14 +129,14 @@ func (r *reader) form(spec *requestBody, fields []formField) pyjson.Value {
 				sent = append(sent, f)
 			}
 		}
-		r.push(p.name)
+		r.Push(p.name)
 		switch {
 		case len(sent) > 0:
 			members = append(members, pyjson.Member{Key: p.name, Value: r.formValue(p.schema, sent)})
 		case p.required:
-			r.fail(missing, pyjson.Value{})
+			r.Fail(fastapi.Missing, pyjson.Value{})
 		}
-		r.pop()
+		r.Pop()
 	}
 	return pyjson.ObjectOf(members...)
 }
@@ -146,11 +147,11 @@ func (r *reader) formValue(s *schema, sent []formField) pyjson.Value {
 	}
 	files := make([]pyjson.Value, len(sent))
 	for i, f := range sent {
-		r.pushItem(i)
+		r.PushItem(i)
 		if files[i] = pyjson.StringOf(""); !f.file {
-			r.fail(notFile, pyjson.StringOf(f.text))
+			r.Fail(notFile, pyjson.StringOf(f.text))
 		}
-		r.pop()
+		r.Pop()
 	}
 	return pyjson.ArrayOf(files...)
 }

@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/getkin/kin-openapi/openapi3filter"
+
+	"github.com/openhands-local/openhands-local/api/fastapi"
 )
 
 // fuzzed checks a request in every way that must hold of any: no panic, the
@@ -32,12 +34,12 @@ func fuzzed(t *testing.T, op *Operation, query, contentType, text string) {
 	if err == nil {
 		err = op.Validate(r, params, body)
 	}
-	var invalid *Invalid
+	var invalid *fastapi.Invalid
 	var refusal *Refusal
 	switch {
 	case errors.As(err, &invalid):
 		decodeAnswer(t, invalid.Body())
-		if i := slices.IndexFunc(invalid.Errors, func(e Error) bool { return strings.HasPrefix(e.Msg, viewPrefix) }); i >= 0 {
+		if i := slices.IndexFunc(invalid.Errors, func(e fastapi.Error) bool { return strings.Contains(e.Msg, viewReason) }); i >= 0 {
 			t.Errorf("%s %q %q: %s, want reading to find it", op.ID, query, text, invalid.Body())
 		}
 		return

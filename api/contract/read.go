@@ -5,61 +5,16 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 )
 
 // A reader reads values as FastAPI's models do. What a value is read as is
-// canonical: Go's decoders and the view take it. What cannot be read is noted
-// in errs, in FastAPI's order.
-type reader struct {
-	at   []step
-	errs []Error
-}
+// canonical: Go's decoders and the view take it. What cannot be read is noted,
+// in FastAPI's order.
+type reader struct{ fastapi.Reader }
 
-// maxErrors is how many faults of one request are told.
-const maxErrors = 1000
-
-// A step leads to a value: into a field or key, or into an item.
-type step struct {
-	name  string
-	index int // of an item; -1 for a name
-}
-
-// push and pushItem go one step further in, pop goes back.
-func (r *reader) push(name string)   { r.at = append(r.at, step{name, -1}) }
-func (r *reader) pushItem(index int) { r.at = append(r.at, step{index: index}) }
-func (r *reader) pop()               { r.at = r.at[:len(r.at)-1] }
-
-// fail notes a fault of the value v at the present place, and gives v back.
-func (r *reader) fail(f *fault, v pyjson.Value) pyjson.Value {
-	if len(r.errs) == maxErrors {
-		return v
-	}
-	loc := make([]any, len(r.at))
-	for i, s := range r.at {
-		if loc[i] = s.name; s.index >= 0 {
-			loc[i] = s.index
-		}
-	}
-	e := Error{Type: f.kind, Loc: loc, Msg: f.msg, Input: v}
-	if !f.ctx.IsNull() {
-		e.Ctx = f.ctx
-	}
-	r.errs = append(r.errs, e)
-	return v
-}
-
-// Faults of values that are not of a type with rules of its own.
-var (
-	missing        = &fault{kind: "missing", msg: "Field required"}
-	extraForbidden = &fault{kind: "extra_forbidden", msg: "Extra inputs are not permitted"}
-	stringType     = &fault{kind: "string_type", msg: "Input should be a valid string"}
-	stringUnicode  = &fault{kind: "string_unicode", msg: "Input should be a valid string, unable to parse raw data as a unicode string"}
-	listType       = &fault{kind: "list_type", msg: "Input should be a valid list"}
-	dictType       = &fault{kind: "dict_type", msg: "Input should be a valid dictionary"}
-	unservable     = valueError("NaN, Infinity and lone surrogates cannot be stored")
-	modelType      = &fault{kind: "model_attributes_type", msg: "Input should be a valid dictionary or object to extract fields from"}
-)
+var unservable = fastapi.ValueError("NaN, Infinity and lone surrogates cannot be stored")
 
 // read reads v as s says.
 func (r *reader) read(s *schema, v pyjson.Value) pyjson.Value {
@@ -74,11 +29,14 @@ func (r *reader) read(s *schema, v pyjson.Value) pyjson.Value {
 	case "string":
 		return r.string(s, v)
 	case "integer":
-		return r.integer(v)
+		return r.Read(fastapi.Int, v)
 	case "number":
-		return r.number(nullable, v)
+		if nullable {
+			return r.Read(fastapi.FloatOrNull, v)
+		}
+		return r.Read(fastapi.Float, v)
 	case "boolean":
-		return r.boolean(v)
+		return r.Read(fastapi.Bool, v)
 	case "array":
 		return r.array(s, v)
 	case "object":
@@ -94,7 +52,7 @@ func (r *reader) read(s *schema, v pyjson.Value) pyjson.Value {
 // again.
 func (r *reader) any(v pyjson.Value) pyjson.Value {
 	if v.Unservable() != nil {
-		return r.fail(unservable, v)
+		return r.Fail(unservable, v)
 	}
 	return v
 }
@@ -102,127 +60,43 @@ func (r *reader) any(v pyjson.Value) pyjson.Value {
 func (r *reader) string(s *schema, v pyjson.Value) pyjson.Value {
 	if s.enum != nil {
 		if v.Kind() != pyjson.String || !slices.Contains(s.enum, v.Text()) {
-			return r.fail(s.notInEnum(), v)
+			return r.Fail(s.notInEnum(), v)
 		}
 		return v
 	}
-	if v.Kind() != pyjson.String {
-		return r.fail(stringType, v)
-	}
-	if v.Unservable() != nil {
-		return r.fail(stringUnicode, v)
-	}
-	if s.minLength > 0 || s.maxLength >= 0 {
-		n := utf8.RuneCountInString(v.Text())
-		if n < s.minLength {
-			return r.fail(lengthFault("string_too_short", "at least", "min_length", s.minLength), v)
-		}
-		if s.maxLength >= 0 && n > s.maxLength {
-			return r.fail(lengthFault("string_too_long", "at most", "max_length", s.maxLength), v)
+	read, f := fastapi.String(v)
+	if f == nil && (s.minLength > 0 || s.maxLength >= 0) {
+		switch n := utf8.RuneCountInString(v.Text()); {
+		case n < s.minLength:
+			f = fastapi.TooShort(s.minLength)
+		case s.maxLength >= 0 && n > s.maxLength:
+			f = fastapi.TooLong(s.maxLength)
 		}
 	}
-	return v
+	if f != nil {
+		return r.Fail(f, v)
+	}
+	return read
 }
 
 // notInEnum names the allowed values. Python's enumerations are components
 // of the contract, its literals are written where they are used.
-func (s *schema) notInEnum() *fault {
-	kind := "literal_error"
+func (s *schema) notInEnum() *fastapi.Fault {
 	if s.name != "" {
-		kind = "enum"
+		return fastapi.Enum(s.enum...)
 	}
-	return &fault{kind, "Input should be " + s.expected, ctx("expected", pyjson.StringOf(s.expected))}
-}
-
-func lengthFault(kind, bound, key string, n int) *fault {
-	unit := "characters"
-	if n == 1 {
-		unit = "character"
-	}
-	return &fault{kind, "String should have " + bound + " " + strconv.Itoa(n) + " " + unit, ctx(key, pyjson.IntOf(int64(n)))}
-}
-
-// integer reads numbers without a fraction, texts of them, and true and false
-// (recorded settings_field_types). What 64 bits cannot hold is clamped.
-func (r *reader) integer(v pyjson.Value) pyjson.Value {
-	f := intType
-	var n int64
-	switch v.Kind() {
-	case pyjson.Int:
-		return pyjson.IntOf(clamp(v.Text()))
-	case pyjson.Bool:
-		return pyjson.IntOf(int64(v.Float64()))
-	case pyjson.Float:
-		n, f = floatAsInt(v.Float64())
-	case pyjson.String:
-		n, f = parseInt(v.Text())
-	}
-	if f != nil {
-		return r.fail(f, v)
-	}
-	return pyjson.IntOf(n)
-}
-
-// boolean reads true and false, the texts of them, and 0 and 1.
-func (r *reader) boolean(v pyjson.Value) pyjson.Value {
-	f := boolType
-	var b bool
-	switch v.Kind() {
-	case pyjson.Bool:
-		return v
-	case pyjson.String:
-		b, f = parseBool(v.Text())
-	case pyjson.Int, pyjson.Float:
-		if n, beyond := floatAsInt(v.Float64()); beyond == nil {
-			f = boolParsing
-			if n == 0 || n == 1 {
-				b, f = n == 1, nil
-			}
-		}
-	}
-	if f != nil {
-		return r.fail(f, v)
-	}
-	return pyjson.BoolOf(b)
-}
-
-// number reads numbers, texts of them, and true and false. JSON has no NaN
-// and no infinity: they become null, as what stores them answers (recorded
-// settings_nan_budget).
-func (r *reader) number(nullable bool, v pyjson.Value) pyjson.Value {
-	fault := floatType
-	number := 0.0
-	switch v.Kind() {
-	case pyjson.Int: // Python has no double for one beyond the largest
-		if f := v.Float64(); finite(f) {
-			number, fault = f, nil
-		}
-	case pyjson.Bool, pyjson.Float:
-		number, fault = v.Float64(), nil
-	case pyjson.String:
-		number, fault = parseFloat(v.Text())
-	}
-	if fault == nil && !nullable && !finite(number) {
-		fault = notFinite
-	}
-	switch {
-	case fault != nil:
-		return r.fail(fault, v)
-	case !finite(number):
-		return pyjson.Value{}
-	}
-	return pyjson.FloatOf(number)
+	return fastapi.Literal(s.enum...)
 }
 
 func (r *reader) array(s *schema, v pyjson.Value) pyjson.Value {
 	if v.Kind() != pyjson.Array {
-		return r.fail(listType, v)
+		return r.Fail(fastapi.ListType, v)
 	}
 	items := make([]pyjson.Value, len(v.Items()))
 	for i, item := range v.Items() {
-		r.pushItem(i)
+		r.PushItem(i)
 		items[i] = r.read(s.items, item)
-		r.pop()
+		r.Pop()
 	}
 	return pyjson.ArrayOf(items...)
 }
@@ -230,16 +104,16 @@ func (r *reader) array(s *schema, v pyjson.Value) pyjson.Value {
 // dict reads a map: each key, then its value.
 func (r *reader) dict(s *schema, v pyjson.Value) pyjson.Value {
 	if v.Kind() != pyjson.Object {
-		return r.fail(dictType, v)
+		return r.Fail(fastapi.DictType, v)
 	}
 	members := make([]pyjson.Member, len(v.Members()))
 	for i, m := range v.Members() {
-		r.push(m.Key)
-		r.push("[key]")
+		r.Push(m.Key)
+		r.Push("[key]")
 		r.key(s.keys, pyjson.StringOf(m.Key))
-		r.pop()
+		r.Pop()
 		members[i] = pyjson.Member{Key: m.Key, Value: r.rest(s, m.Value)}
-		r.pop()
+		r.Pop()
 	}
 	return pyjson.ObjectOf(members...)
 }
@@ -262,10 +136,10 @@ func (r *reader) rest(s *schema, v pyjson.Value) pyjson.Value {
 // model reads named fields in their order, then what else was sent in its
 // own: that is refused, kept or left out, as the schema says.
 func (r *reader) model(s *schema, v pyjson.Value) pyjson.Value {
-	if v.Kind() != pyjson.Object {
-		return r.fail(s.rules.notObject(), v)
+	v, ok := s.rules.Object(&r.Reader, v)
+	if !ok {
+		return v
 	}
-	v = s.rules.prepare(v)
 	sent := v.Members()
 	members := make([]pyjson.Member, 0, len(sent))
 	for i := range s.properties {
@@ -273,15 +147,15 @@ func (r *reader) model(s *schema, v pyjson.Value) pyjson.Value {
 		value, ok := v.Get(p.name)
 		if !ok {
 			if p.required {
-				r.push(p.name)
-				r.fail(missing, v)
-				r.pop()
+				r.Push(p.name)
+				r.Fail(fastapi.Missing, v)
+				r.Pop()
 			}
 			continue
 		}
-		r.push(p.name)
+		r.Push(p.name)
 		members = append(members, pyjson.Member{Key: p.name, Value: r.field(p, value)})
-		r.pop()
+		r.Pop()
 	}
 	if len(members) == len(sent) || !s.closed && s.rest == nil {
 		return pyjson.ObjectOf(members...)
@@ -290,14 +164,14 @@ func (r *reader) model(s *schema, v pyjson.Value) pyjson.Value {
 		if slices.ContainsFunc(s.properties, func(p property) bool { return p.name == m.Key }) {
 			continue
 		}
-		r.push(m.Key)
+		r.Push(m.Key)
 		if s.closed {
-			r.fail(extraForbidden, m.Value)
+			r.Fail(fastapi.ExtraForbidden, m.Value)
 		} else {
 			m.Value = r.rest(s, m.Value)
 		}
 		members = append(members, m)
-		r.pop()
+		r.Pop()
 	}
 	return pyjson.ObjectOf(members...)
 }
@@ -306,7 +180,7 @@ func (r *reader) model(s *schema, v pyjson.Value) pyjson.Value {
 // not tell.
 func (r *reader) field(p *property, v pyjson.Value) pyjson.Value {
 	if p.rule != nil {
-		ruled, ok := p.rule(r, v)
+		ruled, ok := p.rule(&r.Reader, v)
 		if !ok {
 			return v
 		}
@@ -321,7 +195,7 @@ func plain(v pyjson.Value) any {
 	case pyjson.Bool:
 		return v.Bool()
 	case pyjson.Int:
-		return clamp(v.Text())
+		return clamp(v)
 	case pyjson.Float:
 		return v.Float64()
 	case pyjson.String:
@@ -340,4 +214,10 @@ func plain(v pyjson.Value) any {
 		return object
 	}
 	return nil
+}
+
+// clamp is an integer, or the nearest that Go's 64 bits hold.
+func clamp(v pyjson.Value) int64 {
+	n, _ := strconv.ParseInt(v.Text(), 10, 64) // out of range is the nearest, too
+	return n
 }

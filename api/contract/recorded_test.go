@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/openhands-local/openhands-local/api/contract"
+	"github.com/openhands-local/openhands-local/api/fastapi"
 )
 
 // Documents in testdata: what 0.53.0 serves (47 operations), and what is
@@ -41,7 +42,7 @@ func loaded(name string) (*contract.Contract, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := contract.Load(doc)
+	c, err := contract.Load(doc, contract.Rules)
 	if err == nil {
 		cache.Store(name, c)
 	}
@@ -114,7 +115,7 @@ func check(op *contract.Operation, r *http.Request) (*contract.Body, error) {
 // answer is the status and body of what a check returned; 0 for nil.
 func answer(tb testing.TB, err error) (int, string) {
 	tb.Helper()
-	var invalid *contract.Invalid
+	var invalid *fastapi.Invalid
 	var refusal *contract.Refusal
 	switch {
 	case err == nil:

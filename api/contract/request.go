@@ -2,7 +2,9 @@ package contract
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -14,6 +16,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 
+	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 )
 
@@ -34,7 +37,7 @@ type Body struct {
 // ReadBody reads the body of r and decodes it, if the operation declares one.
 // r.Body can be read again afterwards.
 //
-// The error is an [*Invalid] for broken JSON, a [*Refusal] for what no
+// The error is a [*fastapi.Invalid] for broken JSON, a [*Refusal] for what no
 // decoder understands, or what reading r.Body failed with. Upstream answers
 // both before it looks at the key or the conversation (recorded auth_order,
 // auth_multipart_first).
@@ -87,10 +90,7 @@ func (b *Body) decode() error {
 	var syntax *pyjson.SyntaxError
 	switch {
 	case errors.As(err, &syntax):
-		return &Invalid{[]Error{{
-			Type: "json_invalid", Loc: []any{"body", syntax.Offset}, Msg: "JSON decode error",
-			Input: pyjson.ObjectOf(), Ctx: ctx("error", pyjson.StringOf(syntax.Msg)),
-		}}}
+		return fastapi.JSONInvalid(syntax)
 	case err != nil:
 		return errBody
 	}
@@ -101,12 +101,12 @@ func (b *Body) decode() error {
 // Validate checks the path's parameters, the query and the body, and writes
 // back what it read: r.URL.RawQuery has one value for each parameter sent (of a
 // list all), and r.Body is [Body.JSON]. A value of the path is only checked; an
-// absent one is the empty text. An integer that 64 bits cannot hold becomes the
-// nearest they can. Fields that no schema declares are left out, where they
-// are allowed.
+// absent one is the empty text. An integer of the query that 64 bits cannot
+// hold becomes the nearest they can; one of the body is kept. Fields that no
+// schema declares are left out, where they are allowed.
 //
-// The error is an [*Invalid] that names every fault: the path's, the query's,
-// then the body's; or a [*Refusal].
+// The error is a [*fastapi.Invalid] that names every fault: the path's, the
+// query's, then the body's; or a [*Refusal].
 func (op *Operation) Validate(r *http.Request, pathParams map[string]string, body *Body) error {
 	read := &reader{}
 	for _, p := range op.path {
@@ -115,13 +115,13 @@ func (op *Operation) Validate(r *http.Request, pathParams map[string]string, bod
 	pairs := parseQuery(r.URL.RawQuery)
 	query := op.readQuery(read, pairs)
 	value, err := op.readBody(read, body)
-	switch {
-	case err != nil:
+	if err = cmp.Or(err, read.Err()); err != nil {
 		return err
-	case len(read.errs) > 0:
-		return &Invalid{read.errs}
 	}
-	if err := op.judge(r, pathParams, query, value, body); err != nil {
+	if err := op.judge(r, pathParams, query); err != nil {
+		return err
+	}
+	if err := op.body.judge(value, body); err != nil {
 		return err
 	}
 	if len(op.query) > 0 && len(pairs) > 0 {
@@ -138,12 +138,13 @@ func (op *Operation) Validate(r *http.Request, pathParams map[string]string, bod
 // unless it is a list. It returns the texts of what was read, nil when nothing
 // was sent.
 func (r *reader) parameter(p parameter, in string, sent []string) []string {
-	r.push(in)
-	r.push(p.name)
-	defer func() { r.at = r.at[:0] }()
+	r.Push(in)
+	defer r.Pop()
+	r.Push(p.name)
+	defer r.Pop()
 	if len(sent) == 0 {
 		if p.required {
-			r.fail(missing, pyjson.Value{})
+			r.Fail(fastapi.Missing, pyjson.Value{})
 		}
 		return nil
 	}
@@ -161,10 +162,14 @@ func (r *reader) parameter(p parameter, in string, sent []string) []string {
 	return texts
 }
 
-// textOf is a value as a query has it.
+// textOf is a value as a query has it. What binds a query to Go's types refuses
+// an integer that 64 bits cannot hold.
 func textOf(v pyjson.Value) string {
-	if v.Kind() == pyjson.String {
+	switch v.Kind() {
+	case pyjson.String:
 		return v.Text()
+	case pyjson.Int:
+		return strconv.FormatInt(clamp(v), 10)
 	}
 	return string(v.Append(nil))
 }
@@ -187,7 +192,7 @@ func (op *Operation) readBody(read *reader, body *Body) (pyjson.Value, error) {
 	if spec == nil {
 		return pyjson.Value{}, nil
 	}
-	read.push("body")
+	read.Push("body")
 	switch {
 	case spec.form:
 		return read.form(spec, body.form), nil
@@ -195,32 +200,61 @@ func (op *Operation) readBody(read *reader, body *Body) (pyjson.Value, error) {
 		return pyjson.Value{}, errBody
 	case body.value.IsNull():
 		if spec.required {
-			read.fail(missing, pyjson.Value{})
+			read.Fail(fastapi.Missing, pyjson.Value{})
 		}
 		return pyjson.Value{}, nil
 	}
 	return read.read(spec.schema, body.value), nil
 }
 
-// judge lets the view decide. What it refuses though it could be read is told
-// in its own words.
-func (op *Operation) judge(r *http.Request, pathParams map[string]string, query url.Values, value pyjson.Value, body *Body) error {
+// judge lets the view decide about parameters. What it refuses though it could
+// be read is told in its own words.
+func (op *Operation) judge(r *http.Request, pathParams map[string]string, query url.Values) error {
 	err := openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
 		Request: r, PathParams: noneEmpty(pathParams), QueryParams: query, Route: op.route, Options: options,
 	})
-	if err != nil {
-		var refused *openapi3filter.RequestError
-		errors.As(err, &refused) // with a parameter: there is no other reason
-		p := refused.Parameter
-		return &Invalid{[]Error{viewError(err, []any{p.In, p.Name}, query.Get(p.Name))}}
-	}
-	if op.body == nil || value.IsNull() {
+	if err == nil {
 		return nil
 	}
-	if err := op.body.view.VisitJSON(plain(value)); err != nil {
-		return &Invalid{[]Error{viewError(err, []any{"body"}, body.value)}}
+	var refused *openapi3filter.RequestError
+	errors.As(err, &refused) // with a parameter: there is no other reason
+	p := refused.Parameter
+	return viewError(err, []any{p.In, p.Name}, pyjson.StringOf(query.Get(p.Name)))
+}
+
+// judge lets the view decide about what was read of a body.
+func (b *requestBody) judge(value pyjson.Value, body *Body) error {
+	if b == nil || value.IsNull() {
+		return nil
+	}
+	if err := b.view.VisitJSON(plain(value)); err != nil {
+		return viewError(err, []any{"body"}, body.value)
 	}
 	return nil
+}
+
+// Read reads a body by the component of the contract that is its schema, as
+// Validate reads that of a request: it returns what was sent as Go's decoders
+// take it. The error is a [*fastapi.Invalid] or a [*Refusal].
+func (c *Contract) Read(component string, body []byte) ([]byte, error) {
+	s := c.schemas[component]
+	if s == nil {
+		return nil, fmt.Errorf("contract: no component %q", component)
+	}
+	op := &Operation{body: &requestBody{required: true, schema: s}}
+	b := &Body{Raw: body}
+	if err := b.decode(); err != nil {
+		return nil, err
+	}
+	read := &reader{}
+	value, err := op.readBody(read, b)
+	if err = cmp.Or(err, read.Err()); err == nil {
+		err = op.body.judge(value, b)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return value.Append(nil), nil
 }
 
 // noneEmpty lets kin-openapi take an empty path parameter, which it holds for
@@ -235,25 +269,23 @@ func noneEmpty(pathParams map[string]string) map[string]string {
 	return pathParams
 }
 
-// viewPrefix begins the text of what the view refuses.
-const viewPrefix = "Value error, not as the contract says: "
+// viewReason begins the text of what the view refuses.
+const viewReason = "not as the contract says: "
 
-// viewError is the Error of what the view refuses.
-func viewError(err error, loc []any, input any) Error {
+// viewError is what the view refuses of an input at a place.
+func viewError(err error, loc []any, input pyjson.Value) error {
 	msg := err.Error()
 	var in *openapi3.SchemaError
 	if errors.As(err, &in) {
 		msg = in.Reason
 		for _, part := range in.JSONPointer() {
-			if i, err := strconv.Atoi(part); err == nil {
-				loc = append(loc, i)
+			if i, err := strconv.Atoi(part); err == nil && i < len(input.Items()) {
+				loc, input = append(loc, i), input.Items()[i]
 			} else {
-				loc = append(loc, part)
+				loc, input = append(loc, part), at(input, part)
 			}
 		}
-		if len(in.JSONPointer()) > 0 {
-			input = in.Value
-		}
 	}
-	return Error{Type: "value_error", Loc: loc, Msg: viewPrefix + msg, Input: input, Ctx: ctx("error", pyjson.ObjectOf())}
+	f := fastapi.ValueError(viewReason + msg)
+	return f.Refuse(input, loc...)
 }

@@ -1,7 +1,6 @@
 package contract_test
 
 import (
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -10,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/openhands-local/openhands-local/api/contract"
+	"github.com/openhands-local/openhands-local/api/fastapi"
 )
 
 const (
@@ -50,7 +50,7 @@ func TestQueryIsRewritten(t *testing.T) {
 func TestBodyIsRewritten(t *testing.T) {
 	for _, test := range []struct{ operation, sent, want string }{
 		{saveSettings, `{"bogus":NaN,"confirmation_mode":"yes","max_iterations":"5.0","language":null}`, `{"language":null,"max_iterations":5,"confirmation_mode":true}`},
-		{saveSettings, `{"max_iterations":1000000000000000000000}`, `{"max_iterations":9223372036854775807}`},
+		{saveSettings, `{"max_iterations":1000000000000000000000}`, `{"max_iterations":1000000000000000000000}`},
 		{saveSettings, `{"max_budget_per_task":"-inf"}`, `{"max_budget_per_task":null}`},
 		{saveSettings, `{"max_budget_per_task":true}`, `{"max_budget_per_task":1.0}`},
 		{saveSettings, `{"agent":"a","agent":"b"}`, `{"agent":"b"}`},
@@ -138,7 +138,7 @@ func TestPathParameters(t *testing.T) {
 func TestErrorsAreBounded(t *testing.T) {
 	op := load(t, served).Operation(create)
 	_, err := check(op, recording{Body: `{"image_urls":[` + strings.Repeat("1,", 5000) + `1]}`}.request(op))
-	var invalid *contract.Invalid
+	var invalid *fastapi.Invalid
 	if !errors.As(err, &invalid) || len(invalid.Errors) != 1000 {
 		t.Errorf("check = %.200v, want 1000 errors", err)
 	}
@@ -154,24 +154,7 @@ func TestTooLargeBody(t *testing.T) {
 	}
 }
 
-func TestInvalid(t *testing.T) {
-	err := &contract.Invalid{Errors: []contract.Error{
-		{Type: "a", Loc: []any{"query", "b", 0}, Msg: "<is>\u2028wrong", Input: "<&>\u2028", Ctx: map[string]any{"n": 1}},
-		{Type: "b", Loc: []any{"body"}, Msg: "bad", Input: func() {}},
-	}}
-	if got, want := err.Error(), "query.b.0: <is>\u2028wrong (and 1 more)"; got != want {
-		t.Errorf("Error() = %q, want %q", got, want)
-	}
-	want := `{"detail":[{"type":"a","loc":["query","b",0],"msg":"<is>` + "\u2028" + `wrong","input":"<&>` + "\u2028" + `","ctx":{"n":1}},{"type":"b","loc":["body"],"msg":"bad","input":null}]}`
-	if got := string(err.Body()); got != want {
-		t.Errorf("Body() = %s, want %s", got, want)
-	}
-	var b strings.Builder
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(err); err != nil || b.String() != want+"\n" {
-		t.Errorf("Encode = %s, %v, want %s", b.String(), err, want)
-	}
+func TestRefusal(t *testing.T) {
 	if got, want := (&contract.Refusal{Status: 400, Detail: "no"}).Error(), "400 no"; got != want {
 		t.Errorf("Error() = %q, want %q", got, want)
 	}
@@ -191,7 +174,7 @@ const parameters = `{"openapi":"3.1.0","info":{"title":"t","version":"1"},"paths
 	"components":{"parameters":{"low":{"name":"low","in":"query","schema":{"type":"integer","minimum":5}}}}}`
 
 func TestOtherContracts(t *testing.T) {
-	c, err := contract.Load([]byte(parameters))
+	c, err := contract.Load([]byte(parameters), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +244,7 @@ func TestLoadRefuses(t *testing.T) {
 		{`{"openapi":"3.1.0","paths":{"/":{"get":{"requestBody":{"content":{"application/json":{"schema":5}}}}}}}`, "contract: #/paths/~1/get/requestBody/content/application~1json/schema: a schema is an object"},
 		{`{"openapi":"3.1.0","paths":{"/":{"get":{"responses":{"200":{"content":{"a":{"schema":5}}}}}}}}`, "contract: #/paths/~1/get/responses/200/content/a/schema: a schema is an object"},
 	} {
-		if _, err := contract.Load([]byte(test.doc)); err == nil || err.Error() != test.want {
+		if _, err := contract.Load([]byte(test.doc), nil); err == nil || err.Error() != test.want {
 			t.Errorf("Load(%s) = %v, want %s", test.doc, err, test.want)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 
+	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 )
 
@@ -20,8 +21,7 @@ type schema struct {
 	typ      string  // "" when nothing is said, or several
 	nullable bool
 
-	enum     []string
-	expected string // enum in words
+	enum []string
 
 	minLength, maxLength int // in characters; maxLength < 0 is none
 
@@ -38,7 +38,7 @@ type schema struct {
 	opaque bool
 
 	filled bool // the view is complete
-	rules  *rules
+	rules  *fastapi.Model
 	view   *openapi3.Schema
 }
 
@@ -46,7 +46,7 @@ type schema struct {
 type property struct {
 	name     string
 	required bool
-	rule     rule
+	rule     fastapi.Rule
 	*schema
 }
 
@@ -75,6 +75,7 @@ const componentPrefix = "#/components/schemas/"
 
 // A converter turns the schemas of a 3.1 document into [schema].
 type converter struct {
+	rules       fastapi.Rules
 	documents   map[string]pyjson.Value // the components as written
 	components  map[string]*schema
 	unvalidated []string // JSON pointers
@@ -118,7 +119,7 @@ var refuseNull = []string{"$ref", "type", "enum", "const", "anyOf", "oneOf", "al
 // fill gives s what v says.
 func (c *converter) fill(s *schema, v pyjson.Value, at string) error {
 	s.maxLength = -1
-	s.rules = rulesOf[s.name]
+	s.rules = c.rules[s.name]
 	if v.Kind() == pyjson.Bool {
 		s.opaque, s.nullable, s.view.Nullable = true, v.Bool(), v.Bool()
 		if !v.Bool() {
@@ -277,21 +278,15 @@ func setTypes(s *schema, v pyjson.Value) {
 
 // setEnum reads the allowed values. Reading has words for texts only.
 func setEnum(s *schema, values []pyjson.Value) {
-	quoted := make([]string, len(values))
-	for i, v := range values {
+	for _, v := range values {
 		allowed := plain(v)
 		if v.Kind() == pyjson.Int {
 			allowed = v.Float64() // as kin-openapi compares integers
 		}
 		s.view.Enum = append(s.view.Enum, allowed)
 		s.enum = append(s.enum, v.Text())
-		quoted[i] = v.Repr()
 		s.opaque = s.opaque || v.Kind() != pyjson.String
 		s.nullable = s.nullable || v.IsNull()
-	}
-	s.expected = strings.Join(quoted, ", ")
-	if n := len(quoted) - 1; n > 0 {
-		s.expected = strings.Join(quoted[:n], ", ") + " or " + quoted[n]
 	}
 }
 
@@ -303,7 +298,7 @@ func (c *converter) setProperties(s *schema, v pyjson.Value, at string) error {
 		if err != nil {
 			return err
 		}
-		s.properties = append(s.properties, property{name: m.Key, rule: s.rules.of(m.Key), schema: of})
+		s.properties = append(s.properties, property{name: m.Key, rule: s.rules.Field(m.Key), schema: of})
 	}
 	return nil
 }

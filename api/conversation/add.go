@@ -27,7 +27,7 @@ type Added struct {
 
 // Add stores an event that a user posts: any JSON body, of source user. key,
 // when not empty, makes a retry safe. A body that is no event is
-// [*event.Invalid] and stores nothing.
+// [*fastapi.Invalid] and stores nothing.
 func (s *Service) Add(ctx context.Context, id string, body []byte, key string) (Added, error) {
 	return s.add(ctx, id, body, key, !s.c.Strict)
 }

@@ -32,7 +32,7 @@ import (
 	"github.com/openhands-local/openhands-local/store"
 )
 
-// Errors of a [Service], beside the store's and [*event.Invalid].
+// Errors of a [Service], beside the store's and [*fastapi.Invalid].
 var (
 	// ErrStopped: the conversation does not run, and the service is strict.
 	ErrStopped = errors.New("conversation is stopped")

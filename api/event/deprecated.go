@@ -5,6 +5,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 )
 
@@ -73,7 +74,7 @@ func (d *decoding) deprecatedArgs(members []pyjson.Member) []pyjson.Member {
 			args = merge(args, pairs)
 		}
 	case !code.IsNull():
-		d.fail("string_type", code, "Input should be a valid string", "args", "translated_ipython_code")
+		d.refuse(fastapi.StringType, code, "args", "translated_ipython_code")
 	}
 	if v, ok := pyjson.ObjectOf(args...).Get("command"); ok && v.Kind() == pyjson.String && v.Text() == "view" {
 		take("command")

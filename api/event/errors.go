@@ -5,31 +5,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 )
-
-// An Error is one thing wrong with a body, in FastAPI's shape.
-type Error struct {
-	Type  string       `json:"type"`
-	Loc   []any        `json:"loc"`
-	Msg   string       `json:"msg"`
-	Input pyjson.Value `json:"input"`
-	Ctx   *Ctx         `json:"ctx,omitempty"`
-}
-
-// Ctx is what an error of the JSON decoder tells beside.
-type Ctx struct {
-	Error string `json:"error"`
-}
-
-// Invalid is a body that is no event. Nothing of it is stored.
-type Invalid struct {
-	Errors []Error `json:"detail"`
-}
-
-func (e *Invalid) Error() string {
-	return fmt.Sprintf("%v: %s", e.Errors[0].Loc, e.Errors[0].Msg)
-}
 
 // example is what a person is shown who sent nothing of use.
 const example = `{"action":"message","args":{"content":"Hi"}}`
@@ -39,7 +17,7 @@ type decoding struct {
 	Options
 	timestamp string // as it is written
 	stored    bool   // another server has stored it: nobody mistyped it
-	errs      []Error
+	errs      []fastapi.Error
 	entries   int // of its models, see maxEntries
 }
 
@@ -49,23 +27,37 @@ const maxErrors = 20
 // enough tells whether a refusal is full.
 func (d *decoding) enough() bool { return len(d.errs) >= maxErrors }
 
-// fail adds an error; loc is its place within the body.
+// fail adds an error in words of ours; loc is its place within the body.
 func (d *decoding) fail(typ string, input pyjson.Value, msg string, loc ...any) {
-	if d.enough() {
-		return
+	d.refuse(&fastapi.Fault{Type: typ, Msg: msg}, input, loc...)
+}
+
+// refuse adds an error; loc is its place within the body.
+func (d *decoding) refuse(f *fastapi.Fault, input pyjson.Value, loc ...any) {
+	if !d.enough() {
+		d.errs = append(d.errs, f.At(input, append([]any{"body"}, loc...)...))
 	}
-	d.errs = append(d.errs, Error{Type: typ, Loc: append([]any{"body"}, loc...), Msg: msg, Input: input})
+}
+
+// err is what is wrong, nil for nothing.
+func (d *decoding) err() error {
+	if len(d.errs) == 0 {
+		return nil
+	}
+	return &fastapi.Invalid{Errors: d.errs}
 }
 
 // syntax is the error of a body that is no JSON.
-func syntax(body []byte, err error) *Invalid {
-	if e, ok := err.(*pyjson.SyntaxError); ok {
-		if len(body) == 0 {
-			return &Invalid{[]Error{{Type: "missing", Loc: []any{"body"}, Msg: "Field required: a JSON body such as " + example}}}
-		}
-		return &Invalid{[]Error{{Type: "json_invalid", Loc: []any{"body", e.Offset}, Msg: "JSON decode error", Input: pyjson.ObjectOf(), Ctx: &Ctx{e.Msg}}}}
+func syntax(body []byte, err error) error {
+	e, ok := err.(*pyjson.SyntaxError)
+	if ok && len(body) > 0 {
+		return fastapi.JSONInvalid(e)
 	}
-	return &Invalid{[]Error{{Type: "value_error", Loc: []any{"body"}, Msg: "JSON decode error: " + err.Error()}}}
+	f := &fastapi.Fault{Type: "value_error", Msg: "JSON decode error: " + err.Error()}
+	if ok {
+		f = &fastapi.Fault{Type: "missing", Msg: "Field required: a JSON body such as " + example}
+	}
+	return f.Refuse(pyjson.Value{}, "body")
 }
 
 // nearest is the known name that one slip makes of the given one: one edit

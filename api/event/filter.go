@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 )
 
@@ -21,6 +22,32 @@ type Filter struct {
 	// Types are names such as "action/run"; HTTP cannot give them.
 	IncludeTypes []string `json:"-"`
 	ExcludeTypes []string `json:"-"`
+}
+
+// Rules are what the contract cannot say of a Filter: it is a dataclass, and its
+// types are classes, which JSON has none of: only null and [] pass (recorded
+// search_filter_body2).
+var Rules = fastapi.Rules{
+	"EventFilter": {Class: "EventFilter", Fields: map[string]fastapi.Rule{"include_types": eventTypes, "exclude_types": eventTypes}},
+}
+
+var notEvent = fastapi.Subclass("Event")
+
+// eventTypes reads a tuple of classes.
+func eventTypes(r *fastapi.Reader, v pyjson.Value) (pyjson.Value, bool) {
+	switch v.Kind() {
+	case pyjson.Null:
+		return v, true
+	case pyjson.Array:
+	default:
+		return r.Fail(fastapi.TupleType, v), false
+	}
+	for i, item := range v.Items() {
+		r.PushItem(i)
+		r.Fail(notEvent, item)
+		r.Pop()
+	}
+	return v, len(v.Items()) == 0
 }
 
 // Matcher returns the filter as a function on stored events. What is no event

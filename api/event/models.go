@@ -2,10 +2,8 @@ package event
 
 import (
 	"fmt"
-	"math"
-	"strconv"
-	"strings"
 
+	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 )
 
@@ -49,7 +47,7 @@ func (d *decoding) model(v pyjson.Value, fields []modelField, loc ...any) pyjson
 		case ok:
 			x = f.read(d, x, at)
 		case f.required:
-			d.fail("missing", v, "Field required", at...)
+			d.refuse(fastapi.Missing, v, at...)
 		default:
 			x = f.def
 		}
@@ -58,11 +56,24 @@ func (d *decoding) model(v pyjson.Value, fields []modelField, loc ...any) pyjson
 	return pyjson.ObjectOf(members...)
 }
 
-func stringValue(d *decoding, v pyjson.Value, loc []any) pyjson.Value {
-	if v.Kind() != pyjson.String {
-		d.fail("string_type", v, "Input should be a valid string", loc...)
+// read reads a scalar as pydantic does.
+func (d *decoding) read(scalar func(pyjson.Value) (pyjson.Value, *fastapi.Fault), v pyjson.Value, loc []any) pyjson.Value {
+	read, f := scalar(v)
+	if f != nil {
+		d.refuse(f, v, loc...)
+		return v
 	}
-	return v
+	return read
+}
+
+func stringValue(d *decoding, v pyjson.Value, loc []any) pyjson.Value {
+	return d.read(fastapi.String, v, loc)
+}
+func intValue(d *decoding, v pyjson.Value, loc []any) pyjson.Value {
+	return d.read(fastapi.Int, v, loc)
+}
+func floatValue(d *decoding, v pyjson.Value, loc []any) pyjson.Value {
+	return d.read(fastapi.Float, v, loc)
 }
 
 func stringOrNull(d *decoding, v pyjson.Value, loc []any) pyjson.Value {
@@ -70,66 +81,6 @@ func stringOrNull(d *decoding, v pyjson.Value, loc []any) pyjson.Value {
 		return v
 	}
 	return stringValue(d, v, loc)
-}
-
-// intValue takes what pydantic takes for an int: 3, 3.0, "3", " 3 ", "3.0",
-// true.
-func intValue(d *decoding, v pyjson.Value, loc []any) pyjson.Value {
-	switch v.Kind() {
-	case pyjson.Int:
-		return v
-	case pyjson.Bool:
-		return pyjson.IntOf(int64(v.Float64()))
-	case pyjson.Float:
-		f := v.Float64()
-		if math.Abs(f) >= 1<<63 {
-			d.fail("int_parsing_size", v, "Input should be a valid integer, got a float that is too large", loc...)
-			return v
-		}
-		if f != math.Trunc(f) {
-			d.fail("int_from_float", v, "Input should be a valid integer, got a number with a fractional part", loc...)
-			return v
-		}
-		n, _ := pyInt(v)
-		return intText(n)
-	case pyjson.String:
-		text := strings.TrimSpace(v.Text())
-		if whole, zeros, ok := strings.Cut(text, "."); ok && zeros != "" && strings.Trim(zeros, "0") == "" {
-			text = whole
-		}
-		if n, ok := pyInt(pyjson.StringOf(text)); ok {
-			return intText(n)
-		}
-		d.fail("int_parsing", v, "Input should be a valid integer, unable to parse string as an integer", loc...)
-		return v
-	}
-	d.fail("int_type", v, "Input should be a valid integer", loc...)
-	return v
-}
-
-// floatValue takes what pydantic takes for a float: numbers, booleans, and
-// strings of numbers that are finite.
-func floatValue(d *decoding, v pyjson.Value, loc []any) pyjson.Value {
-	switch v.Kind() {
-	case pyjson.Int, pyjson.Float, pyjson.Bool:
-		f := v.Float64()
-		if math.IsInf(f, 0) {
-			d.fail("finite_number", v, "Input should be a finite number", loc...)
-		}
-		return pyjson.FloatOf(f)
-	case pyjson.String:
-		text := strings.TrimSpace(v.Text())
-		if !strings.HasPrefix(text, "_") && !strings.HasSuffix(text, "_") && !strings.Contains(text, "__") {
-			text = strings.ReplaceAll(text, "_", "")
-		}
-		if f, err := strconv.ParseFloat(text, 64); err == nil && !math.IsInf(f, 0) && !math.IsNaN(f) && !strings.ContainsAny(text, "xX") {
-			return pyjson.FloatOf(f)
-		}
-		d.fail("float_parsing", v, "Input should be a valid number, unable to parse string as a number", loc...)
-		return v
-	}
-	d.fail("float_type", v, "Input should be a valid number", loc...)
-	return v
 }
 
 var (
@@ -183,7 +134,7 @@ func (d *decoding) llmMetrics(v pyjson.Value) pyjson.Value {
 			d.fail("greater_than_equal", cost, "Input should be greater than or equal to 0", at, "accumulated_cost")
 		}
 	default:
-		d.fail("float_type", cost, "Input should be a valid number", at, "accumulated_cost")
+		d.refuse(fastapi.FloatType, cost, at, "accumulated_cost")
 	}
 	usage, ok := v.Get("accumulated_token_usage")
 	if !ok {
@@ -197,7 +148,7 @@ func (d *decoding) llmMetrics(v pyjson.Value) pyjson.Value {
 			list = pyjson.ArrayOf() // Python finds nothing in them either
 		}
 		if list.Kind() != pyjson.Array {
-			d.fail("list_type", list, "Input should be a valid list", at, name)
+			d.refuse(fastapi.ListType, list, at, name)
 			return list
 		}
 		if !d.fits(list, at, name) {

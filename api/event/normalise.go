@@ -7,11 +7,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 )
 
-// Normalise makes an event of a posted body, or returns an *Invalid that says
-// what is wrong with it and where.
+// Normalise makes an event of a posted body, or returns a *fastapi.Invalid that
+// says what is wrong with it and where.
 func Normalise(body []byte, o Options) (Event, error) {
 	v, err := pyjson.Decode(body)
 	if err != nil {
@@ -19,8 +20,8 @@ func Normalise(body []byte, o Options) (Event, error) {
 	}
 	d := &decoding{Options: o, timestamp: string(appendTime(nil, o.Timestamp))}
 	e := d.event(v)
-	if len(d.errs) > 0 {
-		return Event{}, &Invalid{d.errs}
+	if err := d.err(); err != nil {
+		return Event{}, err
 	}
 	return e, nil
 }
@@ -136,6 +137,8 @@ func (d *decoding) rename(in *instance, s side, to pyjson.Value) *instance {
 	return renamed
 }
 
+var sources = []string{"agent", "user", "environment"}
+
 // A side is what tells actions and observations apart: the member with the
 // kind's name and the member with its fields.
 type side struct{ member, fields string }
@@ -241,7 +244,7 @@ func (d *decoding) shapes(v pyjson.Value, s side) {
 	d.topLevel(v, s)
 	for _, name := range []string{"action", "observation"} {
 		if m, ok := v.Get(name); ok && m.Kind() != pyjson.String {
-			d.fail("string_type", m, "Input should be a valid string", name)
+			d.refuse(fastapi.StringType, m, name)
 		}
 	}
 	for _, name := range []string{"args", "extras", "llm_metrics"} {
@@ -320,13 +323,13 @@ func (d *decoding) topLevel(v pyjson.Value, s side) (t top) {
 		}
 	}
 	if source, ok := v.Get("source"); ok {
-		if source.Kind() != pyjson.String || !slices.Contains([]string{"agent", "user", "environment"}, source.Text()) {
-			d.fail("enum", source, "Input should be 'agent', 'user' or 'environment'", "source")
+		if source.Kind() != pyjson.String || !slices.Contains(sources, source.Text()) {
+			d.refuse(fastapi.Enum(sources...), source, "source")
 		}
 	}
 	if cause, ok := v.Get("cause"); ok && !cause.IsNull() {
 		if n, ok := pyInt(cause); ok {
-			t.cause = intText(n)
+			t.cause = pyjson.IntOfDigits(n)
 		} else {
 			d.fail("int_type", cause, "Input should be the id of an event", "cause")
 		}
@@ -349,16 +352,13 @@ func (d *decoding) timeout(v pyjson.Value) pyjson.Value {
 	case pyjson.Int, pyjson.Float, pyjson.Bool:
 		seconds := v.Float64()
 		if math.IsInf(seconds, 0) {
-			d.fail("finite_number", v, "Input should be a finite number", "timeout")
+			d.refuse(fastapi.NotFinite, v, "timeout")
 		}
 		return pyjson.FloatOf(seconds)
 	}
 	d.fail("float_type", v, "Input should be a number of seconds", "timeout")
 	return v
 }
-
-// maxDigits is how many digits Python reads as an integer.
-const maxDigits = 4300
 
 // pyInt is Python's int() of a value, as text. A Float is finite: a body with
 // another is refused before.
@@ -377,19 +377,13 @@ func pyInt(v pyjson.Value) (text string, ok bool) {
 	case pyjson.String:
 		text := strings.TrimSpace(v.Text())
 		digits := strings.TrimLeft(text, "+-") // more than one sign is no number
-		if strings.HasPrefix(digits, "_") || strings.HasSuffix(digits, "_") || strings.Contains(digits, "__") || len(digits) > maxDigits {
+		if strings.HasPrefix(digits, "_") || strings.HasSuffix(digits, "_") || strings.Contains(digits, "__") || len(digits) > pyjson.MaxDigits {
 			return "", false
 		}
 		n, ok := new(big.Int).SetString(strings.ReplaceAll(text, "_", ""), 10)
 		return n.String(), ok
 	}
 	return "", false
-}
-
-// intText is the Int that digits are.
-func intText(n string) pyjson.Value {
-	v, _ := pyjson.Decode([]byte(n))
-	return v
 }
 
 // top are the members beside the kind and its fields; those that are null or

@@ -11,7 +11,8 @@ import (
 // Read makes an event of one that OpenHands has stored or exported, as 0.53.0
 // does whenever it reads it: fields that are missing get their defaults, and
 // the message is written anew. Its id, timestamp and source stay. A kind that
-// 0.53.0 does not know is kept as it is. What is no such event is an *Invalid.
+// 0.53.0 does not know is kept as it is. What is no such event is a
+// *fastapi.Invalid.
 func Read(text []byte) (id int64, e Event, err error) {
 	id, v, err := stored(text)
 	if err != nil {
@@ -22,14 +23,15 @@ func Read(text []byte) (id int64, e Event, err error) {
 	at, _ := time.ParseInLocation(timeLayout[:len("2006-01-02T15:04:05")], timestamp.Text(), time.Local) // of what it lacks
 	d := &decoding{Options: Options{Timestamp: at, Source: source.Text()}, timestamp: timestamp.Text(), stored: true}
 	e = d.event(withoutID(v))
-	if len(d.errs) > 0 {
-		return 0, Event{}, &Invalid{d.errs}
+	if err := d.err(); err != nil {
+		return 0, Event{}, err
 	}
 	return id, e, nil
 }
 
 // Restore takes back an event that this program has stored, with its id in
-// front: JSON and Flags are the same again. What cannot be one is an *Invalid.
+// front: JSON and Flags are the same again. What cannot be one is a
+// *fastapi.Invalid.
 func Restore(text []byte) (id int64, e Event, err error) {
 	id, v, err := stored(text)
 	if err != nil {
@@ -52,7 +54,7 @@ func stored(text []byte) (id int64, v pyjson.Value, err error) {
 	d := &decoding{}
 	if v.Kind() != pyjson.Object {
 		d.fail("model_attributes_type", v, "Input should be an event")
-		return 0, v, &Invalid{d.errs}
+		return 0, v, d.err()
 	}
 	if f := v.Unservable(); f != nil {
 		d.fail("value_error", pyjson.Value{}, "Input has "+f.What+", which no JSON answer can carry", f.Path...)
@@ -78,8 +80,5 @@ func stored(text []byte) (id int64, v pyjson.Value, err error) {
 	case !isAction && !isObservation:
 		d.noKind(v)
 	}
-	if len(d.errs) > 0 {
-		return 0, v, &Invalid{d.errs}
-	}
-	return id, v, nil
+	return id, v, d.err()
 }

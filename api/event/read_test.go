@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/openhands-local/openhands-local/api/event"
+	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 )
 
@@ -29,7 +30,7 @@ func TestReadRecorded(t *testing.T) {
 		read++
 		id, e, err := event.Read(text)
 		if unservable := !get(line, "served_error").IsNull(); unservable {
-			var invalid *event.Invalid
+			var invalid *fastapi.Invalid
 			if !errors.As(err, &invalid) {
 				t.Errorf("%s: Read(%.300s) = %v, want an Invalid", name, text, err)
 			}
@@ -119,7 +120,7 @@ func TestReadRefused(t *testing.T) {
 		text := []byte(strings.Replace(good, test.old, test.new, 1))
 		for _, take := range []func([]byte) (int64, event.Event, error){event.Read, event.Restore} {
 			_, _, err := take(text)
-			var invalid *event.Invalid
+			var invalid *fastapi.Invalid
 			if !errors.As(err, &invalid) || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("of %s: %v, want an Invalid that has %q", text, err, test.want)
 			}

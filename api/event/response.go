@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 )
 
@@ -170,7 +171,7 @@ func (d *decoding) responseMessage(v pyjson.Value, loc []any) pyjson.Value {
 	switch role.Text() {
 	case "assistant", "user", "system", "tool", "function":
 	default:
-		d.fail("literal_error", role, "Input should be 'assistant', 'user', 'system', 'tool' or 'function'", inside(loc, "role")...)
+		d.refuse(fastapi.Literal("assistant", "user", "system", "tool", "function"), role, inside(loc, "role")...)
 	}
 	b.add("role", role)
 	calls := g.take("tool_calls")
@@ -180,7 +181,7 @@ func (d *decoding) responseMessage(v pyjson.Value, loc []any) pyjson.Value {
 	case calls.IsNull(), !calls.Truthy() && (calls.Kind() == pyjson.Array || calls.Kind() == pyjson.Object || calls.Kind() == pyjson.String):
 		calls = null
 	default:
-		d.fail("list_type", calls, "Input should be a valid list", at...)
+		d.refuse(fastapi.ListType, calls, at...)
 	}
 	b.add("tool_calls", calls)
 	call := g.take("function_call")
@@ -205,7 +206,7 @@ func (d *decoding) responseMessage(v pyjson.Value, loc []any) pyjson.Value {
 	for _, name := range []string{"thinking_blocks", "annotations"} {
 		list := g.take(name)
 		if !list.IsNull() && list.Kind() != pyjson.Array {
-			d.fail("list_type", list, "Input should be a valid list", inside(loc, name)...)
+			d.refuse(fastapi.ListType, list, inside(loc, name)...)
 		}
 		b.addGiven(name, list)
 	}
@@ -217,7 +218,7 @@ func (d *decoding) responseMessage(v pyjson.Value, loc []any) pyjson.Value {
 func toolCallOf(d *decoding, v pyjson.Value, loc []any) pyjson.Value {
 	g := givenBy(v)
 	if g.find("function") < 0 {
-		d.fail("missing", v, "Field required", inside(loc, "function")...)
+		d.refuse(fastapi.Missing, v, inside(loc, "function")...)
 	}
 	function := g.take("function")
 	if function.Kind() == pyjson.Object {
@@ -282,7 +283,7 @@ func intsOrNull(d *decoding, v pyjson.Value, loc []any) pyjson.Value {
 		return v
 	}
 	if v.Kind() != pyjson.Array {
-		d.fail("list_type", v, "Input should be a valid list", loc...)
+		d.refuse(fastapi.ListType, v, loc...)
 	}
 	items := make([]pyjson.Value, len(v.Items()))
 	for i, x := range v.Items() {
@@ -300,7 +301,7 @@ func (d *decoding) logprobs(v pyjson.Value, loc []any) pyjson.Value {
 	list := func(of []modelField) func(*decoding, pyjson.Value, []any) pyjson.Value {
 		return func(d *decoding, v pyjson.Value, loc []any) pyjson.Value {
 			if v.Kind() != pyjson.Array {
-				d.fail("list_type", v, "Input should be a valid list", loc...)
+				d.refuse(fastapi.ListType, v, loc...)
 			}
 			return d.each(v, loc, func(d *decoding, x pyjson.Value, at []any) pyjson.Value { return d.openModel(x, of, at) })
 		}

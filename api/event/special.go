@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 )
 
@@ -32,7 +33,7 @@ func rejectMessage(d *decoding, v values) pyjson.Value {
 		if reason.Kind() == pyjson.String {
 			return pyjson.StringOf(text + " Reason: " + reason.Text())
 		}
-		d.fail("string_type", reason, "Input should be a valid string", "args", "outputs", "reason")
+		d.refuse(fastapi.StringType, reason, "args", "outputs", "reason")
 		return pyjson.Value{}
 	case pyjson.Array:
 		has = slices.ContainsFunc(outputs.Items(), func(x pyjson.Value) bool { return x.Kind() == pyjson.String && x.Text() == "reason" })
@@ -65,7 +66,7 @@ func recallMessage(d *decoding, v values) pyjson.Value {
 		items := query.Items()
 		return pyjson.StringOf("Retrieving content for: " + pyjson.ArrayOf(items[:min(most, len(items))]...).Str())
 	}
-	d.fail("string_type", query, "Input should be a valid string", "args", "query")
+	d.refuse(fastapi.StringType, query, "args", "query")
 	return pyjson.Value{}
 }
 
@@ -113,7 +114,7 @@ func condensationMessage(d *decoding, v values) pyjson.Value {
 		}
 		var items []pyjson.Value
 		for n := ends[0]; n.Cmp(ends[1]) <= 0; n = new(big.Int).Add(n, big.NewInt(1)) {
-			items = append(items, intText(n.String()))
+			items = append(items, pyjson.IntOfDigits(n.String()))
 		}
 		ids = pyjson.ArrayOf(items...)
 	}
@@ -146,7 +147,7 @@ func checkRun(d *decoding, in *instance) {
 			d.fail("too_long", pyjson.Value{}, "Input should have at most 30000 members", "content")
 		}
 	default:
-		d.fail("string_type", in.content, "Input should be a valid string", "content")
+		d.refuse(fastapi.StringType, in.content, "content")
 	}
 	*in.at("metadata") = d.runMetadata(*in.at("metadata"))
 }
@@ -169,7 +170,7 @@ func truncate(text string) string {
 func browseMessage(d *decoding, v values) pyjson.Value {
 	url := v("url")
 	if url.Kind() != pyjson.String {
-		d.fail("string_type", url, "Input should be a valid string", "extras", "url")
+		d.refuse(fastapi.StringType, url, "extras", "url")
 	}
 	return pyjson.StringOf("Visited " + url.Text())
 }
@@ -183,7 +184,7 @@ func recalledMessage(_ *decoding, v values) pyjson.Value {
 
 func checkRecalled(d *decoding, in *instance) {
 	if t := in.value("recall_type"); t.Kind() != pyjson.String || t.Text() != "workspace_context" && t.Text() != "knowledge" {
-		d.fail("enum", t, "Input should be 'workspace_context' or 'knowledge'", "extras", "recall_type")
+		d.refuse(fastapi.Enum("workspace_context", "knowledge"), t, "extras", "recall_type")
 	}
 	knowledge := in.at("microagent_knowledge")
 	if knowledge.Kind() != pyjson.Array {
@@ -201,13 +202,13 @@ func checkRecalled(d *decoding, in *instance) {
 		for _, name := range []string{"name", "trigger", "content"} {
 			v, ok := item.Get(name)
 			if !ok {
-				d.fail("missing", item, "Field required", "extras", "microagent_knowledge", i, name)
+				d.refuse(fastapi.Missing, item, "extras", "microagent_knowledge", i, name)
 			}
 			ordered = append(ordered, pyjson.Member{Key: name, Value: v})
 		}
 		for _, m := range item.Members() {
 			if m.Key != "name" && m.Key != "trigger" && m.Key != "content" {
-				d.fail("extra_forbidden", m.Value, "Extra inputs are not permitted", "extras", "microagent_knowledge", i, m.Key)
+				d.refuse(fastapi.ExtraForbidden, m.Value, "extras", "microagent_knowledge", i, m.Key)
 			}
 		}
 		items[i] = pyjson.ObjectOf(ordered...)

@@ -24,12 +24,13 @@ func (e *SyntaxError) Error() string { return fmt.Sprintf("%s: character %d", e.
 // What Decode refuses though its syntax is right.
 var (
 	ErrEncoding = errors.New("not valid text in UTF-8, UTF-16 or UTF-32")
-	ErrDigits   = fmt.Errorf("an integer of more than %d digits", maxDigits)
+	ErrDigits   = fmt.Errorf("an integer of more than %d digits", MaxDigits)
 	ErrDepth    = fmt.Errorf("nested more than %d deep", MaxDepth)
 )
 
 const (
-	maxDigits = 4300
+	// MaxDigits is how many digits Python reads as an integer.
+	MaxDigits = 4300
 	// MaxDepth is how deep arrays and objects may lie in each other. The real
 	// server took 900 and failed at 5000 (recorded add_event_deep).
 	MaxDepth = 1000
@@ -345,13 +346,10 @@ func (d *decoder) number() (Value, error) {
 		}
 		return Value{kind: Float, text: FloatRepr(f)}, nil
 	}
-	if n > maxDigits {
+	if n > MaxDigits {
 		return Value{}, ErrDigits
 	}
-	if text == "-0" {
-		text = "0"
-	}
-	return Value{kind: Int, text: text}, nil
+	return IntOfDigits(text), nil
 }
 
 // string reads a string; the next byte is its quote.

@@ -60,6 +60,15 @@ func StringOf(s string) Value { return Value{kind: String, text: s} }
 // IntOf returns an Int.
 func IntOf(i int64) Value { return Value{kind: Int, text: strconv.FormatInt(i, 10)} }
 
+// IntOfDigits returns the Int of decimal digits as JSON writes them, however
+// many.
+func IntOfDigits(s string) Value {
+	if s == "-0" {
+		s = "0"
+	}
+	return Value{kind: Int, text: s}
+}
+
 // FloatOf returns a Float.
 func FloatOf(f float64) Value { return Value{kind: Float, text: FloatRepr(f)} }
 

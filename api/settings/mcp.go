@@ -6,108 +6,104 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 )
 
-// CheckMCP checks the member mcp_config of a body whose other members are
-// judged elsewhere (POST /api/conversations). Its error is *Invalid.
-func CheckMCP(body []byte) error {
-	c, given, err := openBody(body)
-	if err != nil {
-		return err
-	}
-	c.optional(given, "mcp_config", mcpConfig, root)
-	return c.err()
+// Rules are what the contract cannot say of MCP servers: a server may be its
+// URL alone; arguments in one string are split as a shell splits them; an
+// environment in one string is A=1,B=2 (recorded settings_all_fields,
+// settings_mcp_invalid).
+var Rules = fastapi.Rules{
+	"MCPConfig":            {Before: expandServers},
+	"MCPSSEServerConfig":   {Fields: map[string]fastapi.Rule{"url": fastapi.Text(serverURL)}},
+	"MCPSHTTPServerConfig": {Fields: map[string]fastapi.Rule{"url": fastapi.Text(serverURL)}},
+	"MCPStdioServerConfig": {Fields: map[string]fastapi.Rule{
+		"name":    fastapi.Text(serverName),
+		"command": fastapi.Text(command),
+		"args":    textOr(pyjson.ArrayOf(), arguments),
+		"env":     textOr(pyjson.ObjectOf(), environment),
+	}},
 }
 
-// mcpConfig checks an MCPConfig and writes it in full:
+// The members of servers, and their values unless they are given.
+var (
+	urlServer   = []pyjson.Member{{Key: "url"}, {Key: "api_key"}}
+	stdioServer = []pyjson.Member{{Key: "name"}, {Key: "command"}, {Key: "args", Value: pyjson.ArrayOf()}, {Key: "env", Value: pyjson.ObjectOf()}}
+)
+
+// fillMCP writes an MCPConfig in full:
 //
 //	{"sse_servers":[{"url","api_key"}],
 //	 "stdio_servers":[{"name","command","args":[…],"env":{…}}],
 //	 "shttp_servers":[{"url","api_key"}]}
-//
-// A plain string among the sse and shttp servers is a URL. Arguments in one
-// string are split as a shell splits them; an environment in one string is
-// A=1,B=2 (recorded settings_all_fields, settings_mcp_invalid). A value of
-// the wrong type where upstream answers 500 is a Problem here.
-func mcpConfig(c *checker, v pyjson.Value, loc []any) pyjson.Value {
-	if c.object(v, loc).IsNull() {
-		return pyjson.Value{}
+func fillMCP(v pyjson.Value) pyjson.Value {
+	if v.IsNull() {
+		return v
 	}
-	known := []struct {
-		name   string
-		server check
-	}{{"sse_servers", urlServer}, {"stdio_servers", stdioServer}, {"shttp_servers", urlServer}}
-	config := make([]pyjson.Member, len(known))
-	for i, k := range known {
-		servers := pyjson.ArrayOf()
-		if given, ok := v.Get(k.name); ok {
-			servers = c.list(given, k.server, at(loc, k.name))
+	servers := func(name string, members []pyjson.Member) pyjson.Member {
+		given, _ := v.Get(name)
+		filled := make([]pyjson.Value, len(given.Items()))
+		for i, server := range given.Items() {
+			all := slices.Clone(members)
+			for j := range all {
+				if x, ok := server.Get(all[j].Key); ok {
+					all[j].Value = x
+				}
+			}
+			filled[i] = pyjson.ObjectOf(all...)
 		}
-		config[i] = pyjson.Member{Key: k.name, Value: servers}
+		return pyjson.Member{Key: name, Value: pyjson.ArrayOf(filled...)}
 	}
-	for _, m := range v.Members() {
-		if !slices.ContainsFunc(config, func(k pyjson.Member) bool { return k.Key == m.Key }) {
-			c.fail("extra_forbidden", "Extra inputs are not permitted", m.Value, at(loc, m.Key))
-		}
-	}
-	return pyjson.ObjectOf(config...)
+	return pyjson.ObjectOf(servers("sse_servers", urlServer), servers("stdio_servers", stdioServer), servers("shttp_servers", urlServer))
 }
 
-func (c *checker) list(v pyjson.Value, element check, loc []any) pyjson.Value {
-	if v.Kind() != pyjson.Array {
-		return c.fail("list_type", "Input should be a valid list", v, loc)
-	}
-	items := make([]pyjson.Value, len(v.Items()))
-	for i, item := range v.Items() {
-		items[i] = element(c, item, at(loc, i))
-	}
-	return pyjson.ArrayOf(items...)
-}
-
-func urlServer(c *checker, v pyjson.Value, loc []any) pyjson.Value {
-	if v.Kind() == pyjson.String {
-		v = pyjson.ObjectOf(pyjson.Member{Key: "url", Value: v})
-	}
-	if c.object(v, loc).IsNull() {
-		return pyjson.Value{}
-	}
-	return pyjson.ObjectOf(
-		pyjson.Member{Key: "url", Value: c.required(v, "url", rule(serverURL), loc)},
-		pyjson.Member{Key: "api_key", Value: c.optional(v, "api_key", text, loc)},
-	)
-}
-
-func stdioServer(c *checker, v pyjson.Value, loc []any) pyjson.Value {
-	if c.object(v, loc).IsNull() {
-		return pyjson.Value{}
-	}
-	args, env := pyjson.ArrayOf(), pyjson.ObjectOf()
-	server := []pyjson.Member{
-		{Key: "name", Value: c.required(v, "name", rule(serverName), loc)},
-		{Key: "command", Value: c.required(v, "command", rule(command), loc)},
-	}
-	if given, _ := v.Get("args"); given.Truthy() {
-		args = arguments(c, given, at(loc, "args"))
-	}
-	if given, _ := v.Get("env"); given.Truthy() {
-		env = environment(c, given, at(loc, "env"))
-	}
-	return pyjson.ObjectOf(append(server, pyjson.Member{Key: "args", Value: args}, pyjson.Member{Key: "env", Value: env})...)
-}
-
-// rule is the check of a string that a function rewrites, or tells the
-// problem of.
-func rule(read func(string) (value, problem string)) check {
-	return func(c *checker, v pyjson.Value, loc []any) pyjson.Value {
-		if text(c, v, loc).IsNull() {
-			return pyjson.Value{}
+// expandServers makes an object of each server that is a URL alone. As in
+// Python, a text is a list of its characters and an object one of its keys.
+func expandServers(v pyjson.Value) pyjson.Value {
+	members := make([]pyjson.Member, len(v.Members()))
+	for i, m := range v.Members() {
+		members[i] = m
+		if m.Key == "sse_servers" || m.Key == "shttp_servers" {
+			members[i].Value = expandURLs(m.Value)
 		}
-		value, problem := read(v.Text())
-		if problem != "" {
-			return c.failValue(problem, v, loc)
+	}
+	return pyjson.ObjectOf(members...)
+}
+
+func expandURLs(v pyjson.Value) pyjson.Value {
+	var servers []pyjson.Value
+	switch v.Kind() {
+	case pyjson.Array:
+		servers = append(servers, v.Items()...)
+	case pyjson.String:
+		for _, c := range v.Text() {
+			servers = append(servers, pyjson.StringOf(string(c)))
 		}
-		return pyjson.StringOf(value)
+	case pyjson.Object:
+		for _, m := range v.Members() {
+			servers = append(servers, pyjson.StringOf(m.Key))
+		}
+	default:
+		return v
+	}
+	for i, s := range servers {
+		if s.Kind() == pyjson.String {
+			servers[i] = pyjson.ObjectOf(pyjson.Member{Key: "url", Value: s})
+		}
+	}
+	return pyjson.ArrayOf(servers...)
+}
+
+// textOr is the rule of what may be one string. What Python takes for false is
+// empty.
+func textOr(empty pyjson.Value, read func(string) (pyjson.Value, string)) fastapi.Rule {
+	rule := fastapi.Text(read)
+	return func(r *fastapi.Reader, v pyjson.Value) (pyjson.Value, bool) {
+		if !v.Truthy() {
+			return empty, true
+		}
+		return rule(r, v)
 	}
 }
 
@@ -120,10 +116,10 @@ var (
 
 // serverURL takes a URL apart as Python's urlparse does, but looks at nothing
 // within the host.
-func serverURL(s string) (value, problem string) {
+func serverURL(s string) (v pyjson.Value, problem string) {
 	s = strip(s)
 	if s == "" {
-		return "", "URL cannot be empty"
+		return v, "URL cannot be empty"
 	}
 	rest := notInURL.Replace(strings.TrimLeftFunc(s, func(r rune) bool { return r <= ' ' }))
 	scheme := schemeForm.FindString(rest)
@@ -134,35 +130,35 @@ func serverURL(s string) (value, problem string) {
 	}
 	switch scheme = strings.ToLower(scheme); {
 	case strings.Contains(host, "[") != strings.Contains(host, "]"):
-		return "", "Invalid IPv6 URL"
+		return v, "Invalid IPv6 URL"
 	case scheme == "":
-		return "", "URL must include a scheme (http:// or https://)"
+		return v, "URL must include a scheme (http:// or https://)"
 	case host == "":
-		return "", "URL must include a valid domain/host"
+		return v, "URL must include a valid domain/host"
 	case !slices.Contains([]string{"http:", "https:", "ws:", "wss:"}, scheme):
-		return "", "URL scheme must be http, https, ws, or wss"
+		return v, "URL scheme must be http, https, ws, or wss"
 	}
-	return s, ""
+	return pyjson.StringOf(s), ""
 }
 
-func serverName(s string) (value, problem string) {
+func serverName(s string) (v pyjson.Value, problem string) {
 	switch s = strip(s); {
 	case s == "":
-		return "", "Server name cannot be empty"
+		return v, "Server name cannot be empty"
 	case !nameForm.MatchString(s):
-		return "", "Server name can only contain letters, numbers, hyphens, and underscores"
+		return v, "Server name can only contain letters, numbers, hyphens, and underscores"
 	}
-	return s, ""
+	return pyjson.StringOf(s), ""
 }
 
-func command(s string) (value, problem string) {
+func command(s string) (v pyjson.Value, problem string) {
 	switch s = strip(s); {
 	case s == "":
-		return "", "Command cannot be empty"
+		return v, "Command cannot be empty"
 	case strings.Contains(s, " "):
-		return "", "Command should be a single executable without spaces (use arguments field for parameters)"
+		return v, "Command should be a single executable without spaces (use arguments field for parameters)"
 	}
-	return s, ""
+	return pyjson.StringOf(s), ""
 }
 
 // strip is Python's str.strip.
@@ -170,20 +166,17 @@ func strip(s string) string {
 	return strings.TrimFunc(s, func(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f })
 }
 
-// arguments are a list of strings, or one string.
-func arguments(c *checker, v pyjson.Value, loc []any) pyjson.Value {
-	if v.Kind() != pyjson.String {
-		return c.list(v, text, loc)
-	}
-	words, problem := splitWords(strip(v.Text()))
+// arguments splits a text as a shell does.
+func arguments(s string) (v pyjson.Value, problem string) {
+	words, problem := splitWords(strip(s))
 	if problem != "" {
-		return c.failValue("Invalid argument format: "+problem+`. Use shell-like format, e.g., "arg1 arg2" or '--config "value with spaces"'`, v, loc)
+		return v, "Invalid argument format: " + problem + `. Use shell-like format, e.g., "arg1 arg2" or '--config "value with spaces"'`
 	}
 	items := make([]pyjson.Value, len(words))
 	for i, w := range words {
 		items[i] = pyjson.StringOf(w)
 	}
-	return pyjson.ArrayOf(items...)
+	return pyjson.ArrayOf(items...), ""
 }
 
 // splitWords is Python's shlex.split: single quotes keep everything, double
@@ -232,27 +225,10 @@ func splitWords(s string) (words []string, problem string) {
 	return words, ""
 }
 
-// environment is an object of strings, or one string.
-func environment(c *checker, v pyjson.Value, loc []any) pyjson.Value {
-	switch v.Kind() {
-	case pyjson.String:
-		env, problem := splitEnvironment(v.Text())
-		if problem != "" {
-			return c.failValue(problem, v, loc)
-		}
-		return pyjson.ObjectOf(env...)
-	case pyjson.Object:
-		for _, m := range v.Members() {
-			text(c, m.Value, at(loc, m.Key))
-		}
-		return v
-	}
-	return c.fail("dict_type", "Input should be a valid dictionary", v, loc)
-}
-
-// splitEnvironment reads A=1,B=2. A name that comes twice has its first place
+// environment reads A=1,B=2. A name that comes twice has its first place
 // and its last value.
-func splitEnvironment(s string) (env []pyjson.Member, problem string) {
+func environment(s string) (v pyjson.Value, problem string) {
+	var env pyjson.Builder
 	for pair := range strings.SplitSeq(s, ",") {
 		pair = strip(pair)
 		if pair == "" {
@@ -262,18 +238,13 @@ func splitEnvironment(s string) (env []pyjson.Member, problem string) {
 		name = strip(name)
 		switch {
 		case !ok:
-			return nil, "Environment variable '" + pair + "' must be in KEY=VALUE format"
+			return v, "Environment variable '" + pair + "' must be in KEY=VALUE format"
 		case name == "":
-			return nil, "Environment variable key cannot be empty"
+			return v, "Environment variable key cannot be empty"
 		case !variableForm.MatchString(name):
-			return nil, "Invalid environment variable name '" + name + "'. Must start with letter or underscore, contain only alphanumeric characters and underscores"
+			return v, "Invalid environment variable name '" + name + "'. Must start with letter or underscore, contain only alphanumeric characters and underscores"
 		}
-		m := pyjson.Member{Key: name, Value: pyjson.StringOf(value)}
-		if i := slices.IndexFunc(env, func(m pyjson.Member) bool { return m.Key == name }); i >= 0 {
-			env[i] = m
-		} else {
-			env = append(env, m)
-		}
+		env.Set(name, pyjson.StringOf(value))
 	}
-	return env, ""
+	return env.Object(), ""
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/openhands-local/openhands-local/api/settings"
+	"github.com/openhands-local/openhands-local/api/fastapi"
 )
 
 // TestMCPConfig compares with what upstream's own model makes of
@@ -19,10 +19,10 @@ func TestMCPConfig(t *testing.T) {
 	}
 	decodeFile(t, "testdata/mcp.json", &cases)
 	for _, c := range cases {
-		body := []byte(`{"mcp_config":` + string(c.In) + `}`)
-		record, err := settings.Store(nil, body)
+		body := `{"mcp_config":` + string(c.In) + `}`
+		record, err := store(t, nil, body)
 		if c.Errors != nil {
-			var invalid *settings.Invalid
+			var invalid *fastapi.Invalid
 			if !errors.As(err, &invalid) {
 				t.Errorf("Store(%s) = %v, want %s", body, err, c.Errors)
 				continue

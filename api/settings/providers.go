@@ -55,7 +55,7 @@ func NoNetwork(string, string, string) bool { return false }
 // of {"provider_tokens":{provider:{"token","user_id","host"}},"mcp_config"}.
 // The providers of the body take the place of all that are stored. A provider
 // with an empty token keeps the token that it has, at the host of the body;
-// one that has none is dropped. mcp_config is checked and ignored.
+// one that has none is dropped. mcp_config is ignored.
 //
 // Every token that is new, or gets another host, is handed to good. The error
 // is a *Refusal with ErrBadToken. Upstream judges each provider in turn and
@@ -102,31 +102,22 @@ func sameHost(a, b providerToken) bool {
 }
 
 func decodeProviders(body []byte) ([]providerToken, error) {
-	c, given, err := openBody(body)
+	given, err := pyjson.Decode(body)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("body: %w", err)
 	}
-	c.optional(given, "mcp_config", mcpConfig, root)
-	tokens, ok := given.Get("provider_tokens")
-	loc := at(root, "provider_tokens")
-	if ok && tokens.Kind() != pyjson.Object {
-		c.fail("dict_type", "Input should be a valid dictionary", tokens, loc)
+	tokens, _ := given.Get("provider_tokens")
+	providers := make([]providerToken, len(tokens.Members()))
+	for i, m := range tokens.Members() {
+		token, _ := m.Value.Get("token")
+		providers[i] = providerToken{m.Key, token.Text(), text(m.Value, "user_id"), text(m.Value, "host")}
 	}
-	var providers []providerToken
-	for _, m := range tokens.Members() {
-		loc := at(loc, m.Key)
-		v := c.object(m.Value, loc)
-		providers = append(providers, providerToken{
-			Provider: m.Key,
-			Token:    c.optional(v, "token", text, loc).Text(),
-			UserID:   pointer(c.optional(v, "user_id", text, loc)),
-			Host:     pointer(c.optional(v, "host", text, loc)),
-		})
-	}
-	return providers, c.err()
+	return providers, nil
 }
 
-func pointer(v pyjson.Value) *string {
+// text is a member of an object, nil when it is null or absent.
+func text(object pyjson.Value, name string) *string {
+	v, _ := object.Get(name)
 	if v.IsNull() {
 		return nil
 	}

@@ -1,7 +1,6 @@
 package settings_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,12 +8,15 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/openhands-local/openhands-local/api/contract"
+	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 	"github.com/openhands-local/openhands-local/api/settings"
+	"github.com/openhands-local/openhands-local/gen"
 )
 
 // A scenario is what the real server answered, in order
@@ -90,6 +92,14 @@ func reachesHandler(st step) bool {
 // server keeps the two records and answers as the handlers do.
 type server struct{ settings, secrets []byte }
 
+// schemas are those of the bodies.
+var schemas = map[string]string{
+	"POST /api/settings":          "Settings",
+	"POST /api/secrets":           "CustomSecretModel",
+	"PUT /api/secrets/{id}":       "CustomSecretWithoutValueModel",
+	"POST /api/add-git-providers": "POSTProviderModel",
+}
+
 func (s *server) answer(t *testing.T, st step) (status int, body []byte) {
 	t.Helper()
 	route, _, _ := strings.Cut(st.Path, "?")
@@ -101,14 +111,19 @@ func (s *server) answer(t *testing.T, st step) (status int, body []byte) {
 		}
 		route = "/api/secrets/{id}"
 	}
-	sent := canonical([]byte(st.Body))
 	var (
+		sent    []byte
 		err     error
 		stored  []byte
 		message string
 		record  = &s.secrets
 	)
 	status = 200
+	if schema := schemas[st.Method+" "+route]; schema != "" {
+		if sent, err = read(t, schema, st.Body); err != nil {
+			return refusal(t, err)
+		}
+	}
 	switch st.Method + " " + route {
 	case "GET /api/settings":
 		body, err = settings.Load(s.settings, s.secrets)
@@ -159,18 +174,12 @@ func (s *server) answer(t *testing.T, st step) (status int, body []byte) {
 func refusal(t *testing.T, err error) (status int, body []byte) {
 	t.Helper()
 	var (
-		invalid *settings.Invalid
+		invalid *fastapi.Invalid
 		refused *settings.Refusal
 	)
 	switch {
 	case errors.As(err, &invalid):
-		var b bytes.Buffer
-		e := json.NewEncoder(&b)
-		e.SetEscapeHTML(false)
-		if err := e.Encode(invalid); err != nil {
-			t.Fatal(err)
-		}
-		return 422, b.Bytes()
+		return 422, invalid.Body()
 	case !errors.As(err, &refused):
 		t.Fatal(err)
 	}
@@ -186,34 +195,28 @@ func refusal(t *testing.T, err error) (status int, body []byte) {
 	return status, pyjson.ObjectOf(pyjson.Member{Key: member, Value: pyjson.StringOf(refused.Text)}).Append(nil)
 }
 
-// canonical does what the contract does to a body before it comes to these
-// functions: pydantic's conversions of numbers and booleans.
-func canonical(body []byte) []byte {
-	v, err := pyjson.Decode(body)
-	if err != nil || v.Kind() != pyjson.Object {
-		return body
+// served is the contract, with the rules of this package.
+var served = sync.OnceValues(func() (*contract.Contract, error) { return contract.Load(gen.OpenAPI, settings.Rules) })
+
+// read reads a body by its schema, as it is before it comes to the functions of
+// this package.
+func read(t testing.TB, schema, body string) ([]byte, error) {
+	t.Helper()
+	c, err := served()
+	if err != nil {
+		t.Fatal(err)
 	}
-	members := slices.Clone(v.Members())
-	for i, m := range members {
-		if m.Value.IsNull() {
-			continue
-		}
-		f := m.Value.Float64()
-		if m.Value.Kind() == pyjson.String {
-			f, _ = strconv.ParseFloat(strings.ReplaceAll(strings.TrimSpace(m.Value.Text()), "_", ""), 64)
-		}
-		switch m.Key {
-		case "max_iterations", "remote_runtime_resource_factor":
-			if m.Value.Kind() != pyjson.Int {
-				members[i].Value = pyjson.IntOf(int64(f))
-			}
-		case "max_budget_per_task":
-			members[i].Value = pyjson.FloatOf(f)
-		case "confirmation_mode", "enable_default_condenser":
-			members[i].Value = pyjson.BoolOf(m.Value.Bool() || m.Value.Text() == "yes" || f == 1)
-		}
+	return c.Read(schema, []byte(body))
+}
+
+// store reads a body of POST /api/settings and stores it.
+func store(t testing.TB, old []byte, body string) ([]byte, error) {
+	t.Helper()
+	sent, err := read(t, "Settings", body)
+	if err != nil {
+		return nil, err
 	}
-	return pyjson.ObjectOf(members...).Append(nil)
+	return settings.Store(old, sent)
 }
 
 // compact is a recorded or given body as Python writes it, without the

@@ -53,21 +53,21 @@ func SecretNames(record []byte) ([]byte, error) {
 	return pyjson.ObjectOf(pyjson.Member{Key: "custom_secrets", Value: pyjson.ArrayOf(names...)}).Append(nil), nil
 }
 
+// decodeSecret reads a secret of a body.
+func decodeSecret(body []byte) (x Secret, err error) {
+	if err := json.Unmarshal(body, &x); err != nil {
+		return x, fmt.Errorf("body: %w", err)
+	}
+	return x, nil
+}
+
 // CreateSecret returns the secrets record after POST /api/secrets of
 // {"name","value","description"}. A description that is left out or null is
 // "". The error for a name that is taken is a *Refusal with ErrSecretExists
 // (recorded secrets_crud).
 func CreateSecret(old, body []byte) ([]byte, error) {
-	c, given, err := openBody(body)
+	x, err := decodeSecret(body)
 	if err != nil {
-		return nil, err
-	}
-	x := Secret{
-		Name:        c.required(given, "name", text, root).Text(),
-		Description: c.optional(given, "description", text, root).Text(),
-		Value:       c.required(given, "value", text, root).Text(),
-	}
-	if err := c.err(); err != nil {
 		return nil, err
 	}
 	s, err := decodeSecrets(old)
@@ -88,20 +88,15 @@ func CreateSecret(old, body []byte) ([]byte, error) {
 // a record nothing is changed and nothing refused (recorded
 // secrets_before_any).
 func UpdateSecret(old []byte, id string, body []byte) ([]byte, error) {
-	c, given, err := openBody(body)
+	given, err := decodeSecret(body)
 	if err != nil {
 		return nil, err
 	}
-	name := c.required(given, "name", text, root).Text()
-	description := c.optional(given, "description", text, root).Text()
-	if err := c.err(); err != nil {
-		return nil, err
-	}
 	return changeSecret(old, id, func(s *secrets, x Secret) error {
-		if s.find(name) >= 0 {
-			return secretExists(name)
+		if s.find(given.Name) >= 0 {
+			return secretExists(given.Name)
 		}
-		s.Custom = append(s.Custom, Secret{Name: name, Value: x.Value, Description: description})
+		s.Custom = append(s.Custom, Secret{Name: given.Name, Value: x.Value, Description: given.Description})
 		return nil
 	})
 }

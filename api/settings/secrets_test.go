@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/settings"
 )
 
@@ -49,17 +50,15 @@ func TestSecretRefusals(t *testing.T) {
 }
 
 func TestSecretInvalid(t *testing.T) {
-	for name, call := range map[string]func() ([]byte, error){
-		"no name and value": func() ([]byte, error) { return settings.CreateSecret(nil, []byte(`{}`)) },
-		"description 5": func() ([]byte, error) {
-			return settings.CreateSecret(nil, []byte(`{"name":"A","value":"","description":5}`))
-		},
-		"update without name": func() ([]byte, error) { return settings.UpdateSecret(nil, "A", []byte(`{"Name":"A"}`)) },
+	for body, schema := range map[string]string{
+		`{}`: "CustomSecretModel",
+		`{"name":"A","value":"","description":5}`: "CustomSecretModel",
+		`{"Name":"A"}`: "CustomSecretWithoutValueModel",
 	} {
-		_, err := call()
-		var invalid *settings.Invalid
+		_, err := read(t, schema, body)
+		var invalid *fastapi.Invalid
 		if !errors.As(err, &invalid) {
-			t.Errorf("%s: %v, want an Invalid", name, err)
+			t.Errorf("%s: %v, want an Invalid", body, err)
 		}
 	}
 }
@@ -194,10 +193,10 @@ func TestProvidersInvalid(t *testing.T) {
 		`{"provider_tokens":{"github":{"host":5}}}`,
 		`{"mcp_config":5}`,
 	} {
-		_, err := settings.AddProviders(nil, []byte(body), settings.NoNetwork)
-		var invalid *settings.Invalid
-		if !errors.As(err, &invalid) || len(invalid.Problems) != 1 {
-			t.Errorf("AddProviders(%s) = %v, want one problem", body, err)
+		_, err := read(t, "POSTProviderModel", body)
+		var invalid *fastapi.Invalid
+		if !errors.As(err, &invalid) || len(invalid.Errors) != 1 {
+			t.Errorf("%s: %v, want one error", body, err)
 		}
 	}
 }

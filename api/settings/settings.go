@@ -12,9 +12,9 @@
 //	secrets   {"custom_secrets":[{"name","value","description"}],
 //	           "provider_tokens":[{"provider","token","user_id","host"}]}
 //
-// Bodies are canonical: validated against the contract, with the JSON types
-// that it names. What its schemas cannot say (MCP servers) is checked here.
-// Errors for the client are [*Invalid] and [*Refusal]; any other is a damaged
+// Bodies are canonical: read by the contract, whatever way they come, with the
+// JSON types that it names. What its schemas cannot say is in [Rules], which are
+// handed to it. The error for the client is a [*Refusal]; any other is a damaged
 // record.
 package settings
 
@@ -31,38 +31,37 @@ const Placeholder = `{"llm_model":"openhands/claude-sonnet-4-20250514","llm_api_
 // A field is a member of the API's Settings.
 type field struct {
 	name  string
-	check check
 	unset pyjson.Value // its value when a body has none
 	keep  bool         // a body that has none keeps what is stored
 	hide  bool         // it is answered as null
 }
 
 var fields = []field{
-	{name: "language", check: text},
-	{name: "agent", check: text},
-	{name: "max_iterations", check: integer},
-	{name: "security_analyzer", check: text},
-	{name: "confirmation_mode", check: boolean},
-	{name: "llm_model", check: text, keep: true},
-	{name: "llm_api_key", check: text, keep: true, hide: true},
-	{name: "llm_base_url", check: text, keep: true},
-	{name: "remote_runtime_resource_factor", check: integer},
-	{name: "secrets_store", check: ignored, unset: pyjson.ObjectOf(pyjson.Member{Key: "provider_tokens", Value: pyjson.ObjectOf()})},
-	{name: "enable_default_condenser", check: boolean, unset: pyjson.BoolOf(true)},
-	{name: "enable_sound_notifications", check: boolean, unset: pyjson.BoolOf(false)},
-	{name: "enable_proactive_conversation_starters", check: boolean, unset: pyjson.BoolOf(true)},
-	{name: "enable_solvability_analysis", check: boolean, unset: pyjson.BoolOf(true)},
-	{name: "user_consents_to_analytics", check: boolean, keep: true},
-	{name: "sandbox_base_container_image", check: text},
-	{name: "sandbox_runtime_container_image", check: text},
-	{name: "mcp_config", check: mcpConfig},
-	{name: "search_api_key", check: text, keep: true, hide: true},
-	{name: "sandbox_api_key", check: text, hide: true},
-	{name: "max_budget_per_task", check: number},
-	{name: "email", check: text},
-	{name: "email_verified", check: boolean},
-	{name: "git_user_name", check: text},
-	{name: "git_user_email", check: text},
+	{name: "language"},
+	{name: "agent"},
+	{name: "max_iterations"},
+	{name: "security_analyzer"},
+	{name: "confirmation_mode"},
+	{name: "llm_model", keep: true},
+	{name: "llm_api_key", keep: true, hide: true},
+	{name: "llm_base_url", keep: true},
+	{name: "remote_runtime_resource_factor"},
+	{name: "secrets_store", unset: pyjson.ObjectOf(pyjson.Member{Key: "provider_tokens", Value: pyjson.ObjectOf()})},
+	{name: "enable_default_condenser", unset: pyjson.BoolOf(true)},
+	{name: "enable_sound_notifications", unset: pyjson.BoolOf(false)},
+	{name: "enable_proactive_conversation_starters", unset: pyjson.BoolOf(true)},
+	{name: "enable_solvability_analysis", unset: pyjson.BoolOf(true)},
+	{name: "user_consents_to_analytics", keep: true},
+	{name: "sandbox_base_container_image"},
+	{name: "sandbox_runtime_container_image"},
+	{name: "mcp_config"},
+	{name: "search_api_key", keep: true, hide: true},
+	{name: "sandbox_api_key", hide: true},
+	{name: "max_budget_per_task"},
+	{name: "email"},
+	{name: "email_verified"},
+	{name: "git_user_name"},
+	{name: "git_user_email"},
 }
 
 // Store returns the settings record after POST /api/settings.
@@ -71,9 +70,7 @@ var fields = []field{
 // default; llm_model, llm_api_key, llm_base_url, search_api_key and
 // user_consents_to_analytics keep what is stored. An empty string overwrites.
 // Unknown members and secrets_store are ignored (recorded
-// settings_defaults_roundtrip, settings_all_fields). A max_budget_per_task
-// that is not finite is null (recorded settings_nan_budget). The error for a
-// body that breaks a rule is *Invalid.
+// settings_defaults_roundtrip, settings_all_fields).
 func Store(old, body []byte) ([]byte, error) {
 	stored := pyjson.ObjectOf()
 	if old != nil {
@@ -82,23 +79,25 @@ func Store(old, body []byte) ([]byte, error) {
 			return nil, err
 		}
 	}
-	c, given, err := openBody(body)
+	given, err := pyjson.Decode(body)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("body: %w", err)
 	}
 	record := make([]pyjson.Member, len(fields))
 	for i, f := range fields {
-		v := c.optional(given, f.name, f.check, root)
-		if v.IsNull() && f.keep {
+		v, _ := given.Get(f.name)
+		switch {
+		case f.name == "mcp_config":
+			v = fillMCP(v)
+		case f.name == "secrets_store":
+			v = f.unset
+		case v.IsNull() && f.keep:
 			v, _ = stored.Get(f.name)
 		}
 		if v.IsNull() {
 			v = f.unset
 		}
 		record[i] = pyjson.Member{Key: f.name, Value: v}
-	}
-	if err := c.err(); err != nil {
-		return nil, err
 	}
 	return pyjson.ObjectOf(record...).Append(nil), nil
 }

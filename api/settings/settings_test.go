@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/settings"
 )
 
@@ -39,7 +40,7 @@ func TestStoreRecord(t *testing.T) {
 		{"false is kept", `{"user_consents_to_analytics":false}`, `{}`, `"user_consents_to_analytics":false`},
 		{"email is not kept", `{"email":"e"}`, `{}`, `"email":null`},
 		{"sandbox key is not kept", `{"sandbox_api_key":"e"}`, `{}`, `"sandbox_api_key":null`},
-		{"secrets_store is ignored", ``, `{"secrets_store":{"provider_tokens":{"github":{"token":"t"}}}}`, `"secrets_store":{"provider_tokens":{}}`},
+		{"secrets_store is ignored", ``, `{"secrets_store":{"provider_tokens":{"github":"t"}}}`, `"secrets_store":{"provider_tokens":{}}`},
 		{"long integer", ``, `{"max_iterations":1000000000000000000000000000000}`, `"max_iterations":1000000000000000000000000000000`},
 		{"integer as a number", ``, `{"max_budget_per_task":5}`, `"max_budget_per_task":5.0`},
 		{"small number", ``, `{"max_budget_per_task":0.00001}`, `"max_budget_per_task":1e-05`},
@@ -53,7 +54,7 @@ func TestStoreRecord(t *testing.T) {
 			if c.old != "" {
 				old = []byte(c.old)
 			}
-			record, err := settings.Store(old, []byte(c.body))
+			record, err := store(t, old, c.body)
 			if err != nil || !strings.Contains(string(record), c.want) {
 				t.Errorf("Store(%s, %s) = %s, %v, want %s within", c.old, c.body, record, err, c.want)
 			}
@@ -65,26 +66,27 @@ func TestStoreInvalid(t *testing.T) {
 	for _, c := range []struct{ body, typ, loc string }{
 		{`[]`, "model_attributes_type", `["body"]`},
 		{`{"language":5}`, "string_type", `["body","language"]`},
-		{`{"max_iterations":"5"}`, "int_type", `["body","max_iterations"]`},
-		{`{"confirmation_mode":1}`, "bool_type", `["body","confirmation_mode"]`},
-		{`{"max_budget_per_task":"5"}`, "float_type", `["body","max_budget_per_task"]`},
-		{`{"mcp_config":{"sse_servers":"http://x"}}`, "list_type", `["body","mcp_config","sse_servers"]`},
+		{`{"max_iterations":"x"}`, "int_parsing", `["body","max_iterations"]`},
+		{`{"confirmation_mode":2}`, "bool_parsing", `["body","confirmation_mode"]`},
+		{`{"max_budget_per_task":"x"}`, "float_parsing", `["body","max_budget_per_task"]`},
+		{`{"enable_default_condenser":null}`, "bool_type", `["body","enable_default_condenser"]`},
+		{`{"mcp_config":{"sse_servers":5}}`, "list_type", `["body","mcp_config","sse_servers"]`},
 		{`{"mcp_config":{"stdio_servers":[{"name":5,"command":"c"}]}}`, "string_type", `["body","mcp_config","stdio_servers",0,"name"]`},
 	} {
-		_, err := settings.Store(nil, []byte(c.body))
-		var invalid *settings.Invalid
+		_, err := store(t, nil, c.body)
+		var invalid *fastapi.Invalid
 		if !errors.As(err, &invalid) || invalid.Error() == "" {
 			t.Errorf("Store(%s) = %v, want an Invalid", c.body, err)
 			continue
 		}
-		p := invalid.Problems[0]
-		if loc, _ := json.Marshal(p.Loc); p.Type != c.typ || string(loc) != c.loc || len(invalid.Problems) != 1 {
-			t.Errorf("Store(%s) = %+v, want one %s at %s", c.body, invalid.Problems, c.typ, c.loc)
+		p := invalid.Errors[0]
+		if loc, _ := json.Marshal(p.Loc); p.Type != c.typ || string(loc) != c.loc || len(invalid.Errors) != 1 {
+			t.Errorf("Store(%s) = %+v, want one %s at %s", c.body, invalid.Errors, c.typ, c.loc)
 		}
 	}
 }
 
-func TestCheckMCP(t *testing.T) {
+func TestMCPObject(t *testing.T) {
 	for body, ok := range map[string]bool{
 		`{}`:                     true,
 		`{"mcp_config":null}`:    true,
@@ -92,8 +94,8 @@ func TestCheckMCP(t *testing.T) {
 		`{"mcp_config":[]}`:      false,
 		`{"mcp_config":{"a":1}}`: false,
 	} {
-		if err := settings.CheckMCP([]byte(body)); (err == nil) != ok {
-			t.Errorf("CheckMCP(%s) = %v, want ok %t", body, err, ok)
+		if _, err := store(t, nil, body); (err == nil) != ok {
+			t.Errorf("Store(%s) = %v, want ok %t", body, err, ok)
 		}
 	}
 }
@@ -137,12 +139,11 @@ func TestDamaged(t *testing.T) {
 		"AddProviders record":   func() ([]byte, error) { return settings.AddProviders(bad, object, settings.NoNetwork) },
 		"AddProviders body":     func() ([]byte, error) { return settings.AddProviders(nil, bad, settings.NoNetwork) },
 		"UnsetProviders record": func() ([]byte, error) { return settings.UnsetProviders(bad) },
-		"CheckMCP":              func() ([]byte, error) { return nil, settings.CheckMCP(bad) },
 	}
 	for name, call := range calls {
 		got, err := call()
 		var (
-			invalid *settings.Invalid
+			invalid *fastapi.Invalid
 			refused *settings.Refusal
 		)
 		if err == nil || got != nil || errors.As(err, &invalid) || errors.As(err, &refused) {
@@ -162,7 +163,7 @@ func FuzzStore(f *testing.F) {
 		if len(old) == 0 {
 			old = nil
 		}
-		record, err := settings.Store(old, body)
+		record, err := store(t, old, string(body))
 		if err != nil {
 			return
 		}
@@ -179,7 +180,7 @@ func FuzzStore(f *testing.F) {
 		if old != nil {
 			return // what is kept is of any type in a record of another's
 		}
-		again, err := settings.Store(nil, record)
+		again, err := store(t, nil, string(record))
 		if err != nil || string(again) != string(record) {
 			t.Fatalf("Store(nil, %s) = %s, %v, want the same", record, again, err)
 		}

@@ -7,7 +7,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/openhands-local/openhands-local/api"
-	"github.com/openhands-local/openhands-local/api/contract"
 	"github.com/openhands-local/openhands-local/api/contract/document"
 	"github.com/openhands-local/openhands-local/gen"
 )
@@ -26,11 +25,7 @@ func (c *contractStatusCmd) Run(e *env) error {
 	if c.Markdown {
 		return writeCoverage(e.stdout)
 	}
-	loaded, err := contract.Load(gen.OpenAPI)
-	if err != nil {
-		return err
-	}
-	status, unvalidated := api.ContractStatus(), loaded.Unvalidated()
+	status, unvalidated := api.ContractStatus(), api.Contract().Unvalidated()
 	fmt.Fprintf(e.stdout, "api %s: %d operations, %d implemented, %d by 501, %d orphaned; %d more of later versions; %d constructs not validated\n",
 		api.Versions(), status.Operations(), len(status.Implemented), len(status.Unimplemented), len(status.Orphaned), len(status.Later), len(unvalidated))
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/openhands-local/openhands-local/api"
 	"github.com/openhands-local/openhands-local/api/archive"
 	"github.com/openhands-local/openhands-local/api/printable"
 	"github.com/openhands-local/openhands-local/server"
@@ -33,7 +34,8 @@ func (*importCmd) Help() string {
 func (c *importCmd) Run(e *env) error {
 	m := e.meter()
 	o := archive.ImportOptions{
-		ID: c.ID,
+		Settings: api.SettingsRecord,
+		ID:       c.ID,
 		LeftOut: func(what string, why error) {
 			m.end()
 			fmt.Fprintln(e.stderr, "left out:", printable.Line(fmt.Sprintf("%s: %v", what, why)))

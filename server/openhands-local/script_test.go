@@ -71,7 +71,7 @@ func goneFrom(t *testing.T) func(script string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	is, err := contract.Load(gen.OpenAPI)
+	is, err := contract.Load(gen.OpenAPI, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

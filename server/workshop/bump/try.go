@@ -78,7 +78,7 @@ func (t *try) contract(published, doc *document.Document, actions []document.Act
 	if err != nil {
 		return err
 	}
-	loaded, err := contract.Load(text)
+	loaded, err := contract.Load(text, nil)
 	if err != nil {
 		t.failures = append(t.failures, failure{"the contract does not load", err.Error()})
 		return nil

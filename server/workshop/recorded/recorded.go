@@ -23,6 +23,7 @@ import (
 	"github.com/openhands-local/openhands-local/api/conform"
 	"github.com/openhands-local/openhands-local/api/contract"
 	"github.com/openhands-local/openhands-local/api/contract/document"
+	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/server/workshop/overlay"
 )
 
@@ -55,7 +56,7 @@ func Contract(root string) (*contract.Contract, error) {
 	if text, err = doc.JSON(); err != nil {
 		return nil, err
 	}
-	return contract.Load(text)
+	return contract.Load(text, nil)
 }
 
 // A Case is one that does not apply.
@@ -191,7 +192,7 @@ func verdict(op *contract.Operation, s *conform.Step, params map[string]string) 
 	if err == nil {
 		err = op.Validate(r, params, read)
 	}
-	var invalid *contract.Invalid
+	var invalid *fastapi.Invalid
 	if errors.As(err, &invalid) {
 		text, _ := json.Marshal(invalid)
 		return string(text)

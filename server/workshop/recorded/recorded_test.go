@@ -41,7 +41,7 @@ func joined(t *testing.T, name string, changes ...string) *contract.Contract {
 	if text, err = doc.JSON(); err != nil {
 		t.Fatal(err)
 	}
-	c, err := contract.Load(text)
+	c, err := contract.Load(text, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

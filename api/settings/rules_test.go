@@ -1,14 +1,12 @@
-package contract
+package settings
 
 import (
 	"slices"
 	"testing"
-
-	"github.com/openhands-local/openhands-local/api/pyjson"
 )
 
 // The wanted words are those of Python's shlex.split.
-func TestShellSplit(t *testing.T) {
+func TestSplitWords(t *testing.T) {
 	for _, test := range []struct {
 		text string
 		want []string
@@ -26,9 +24,9 @@ func TestShellSplit(t *testing.T) {
 		{`"a`, nil, "No closing quotation"},
 		{`a 'b`, nil, "No closing quotation"},
 	} {
-		got, err := shellSplit(test.text)
-		if !slices.Equal(got, test.want) || err == nil && test.err != "" || err != nil && err.Error() != test.err {
-			t.Errorf("shellSplit(%q) = %q, %v, want %q, %s", test.text, got, err, test.want, test.err)
+		got, problem := splitWords(test.text)
+		if !slices.Equal(got, test.want) || problem != test.err {
+			t.Errorf("splitWords(%q) = %q, %s, want %q, %s", test.text, got, problem, test.want, test.err)
 		}
 	}
 }
@@ -42,32 +40,27 @@ func TestServerURL(t *testing.T) {
 		"a:b": host, "http:/x": host, "http:////x": host, "http://?x": host, "http://#x": host,
 		"http://[a": "Invalid IPv6 URL", "http://a]": "Invalid IPv6 URL", "ftp://a": "URL scheme must be http, https, ws, or wss",
 	} {
-		got := ""
-		if _, err := serverURL(text); err != nil {
-			got = err.Error()
-		}
-		if got != want {
+		if _, got := serverURL(text); got != want {
 			t.Errorf("serverURL(%q) = %q, want %q", text, got, want)
 		}
 	}
 }
 
-func TestVariables(t *testing.T) {
+func TestEnvironment(t *testing.T) {
 	for _, test := range []struct{ text, want, fault string }{
 		{"", `{}`, ""},
 		{" A = 1=2 ,,B=", `{"A":" 1=2","B":""}`, ""},
-		{"A", "", "Value error, Environment variable 'A' must be in KEY=VALUE format"},
-		{" =1", "", "Value error, Environment variable key cannot be empty"},
-		{"A-B=1", "", "Value error, Invalid environment variable name 'A-B'. Must start with letter or underscore, contain only alphanumeric characters and underscores"},
+		{"A", "", "Environment variable 'A' must be in KEY=VALUE format"},
+		{" =1", "", "Environment variable key cannot be empty"},
+		{"A-B=1", "", "Invalid environment variable name 'A-B'. Must start with letter or underscore, contain only alphanumeric characters and underscores"},
 	} {
-		r := &reader{}
-		v, ok := variables(r, pyjson.StringOf(test.text))
-		got, fault := string(v.Append(nil)), ""
-		if !ok {
-			got, fault = "", r.errs[0].Msg
+		v, problem := environment(test.text)
+		got := ""
+		if problem == "" {
+			got = string(v.Append(nil))
 		}
-		if got != test.want || fault != test.fault {
-			t.Errorf("variables(%q) = %s, %q, want %s, %q", test.text, got, fault, test.want, test.fault)
+		if got != test.want || problem != test.fault {
+			t.Errorf("environment(%q) = %s, %q, want %s, %q", test.text, got, problem, test.want, test.fault)
 		}
 	}
 }

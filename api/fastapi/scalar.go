@@ -1,4 +1,4 @@
-package contract
+package fastapi
 
 import (
 	"math"
@@ -8,56 +8,106 @@ import (
 	"github.com/openhands-local/openhands-local/api/pyjson"
 )
 
-// A fault says what is wrong with one value, in pydantic's words. Its place
-// and the value itself are added where they are known.
-type fault struct {
-	kind string
-	msg  string
-	ctx  pyjson.Value // an object; null for none
+// Int reads numbers without a fraction, texts of them, and true and false
+// (recorded settings_field_types). An integer has no bound but
+// [pyjson.MaxDigits], and is never changed; a number with a fraction or an
+// exponent has that of 64 bits.
+func Int(v pyjson.Value) (pyjson.Value, *Fault) {
+	switch v.Kind() {
+	case pyjson.Int:
+		return v, nil
+	case pyjson.Bool:
+		return pyjson.IntOf(int64(v.Float64())), nil
+	case pyjson.Float:
+		n, f := whole(v.Float64())
+		return pyjson.IntOf(n), f
+	case pyjson.String:
+		digits, f := parseInt(v.Text())
+		return pyjson.IntOfDigits(digits), f
+	}
+	return v, IntType
 }
 
-// ctx is the context of a fault: one member.
-func ctx(key string, value pyjson.Value) pyjson.Value {
-	return pyjson.ObjectOf(pyjson.Member{Key: key, Value: value})
+// Bool reads true and false, the texts of them, and 0 and 1.
+func Bool(v pyjson.Value) (pyjson.Value, *Fault) {
+	switch v.Kind() {
+	case pyjson.Bool:
+		return v, nil
+	case pyjson.String:
+		return parseBool(v.Text())
+	case pyjson.Int, pyjson.Float:
+		switch n, beyond := whole(v.Float64()); {
+		case beyond != nil:
+		case n == 0 || n == 1:
+			return pyjson.BoolOf(n == 1), nil
+		default:
+			return v, BoolParsing
+		}
+	}
+	return v, BoolType
 }
 
-// valueError is the fault that a validator of a model raises.
-func valueError(text string) *fault {
-	return &fault{"value_error", "Value error, " + text, ctx("error", pyjson.ObjectOf())}
+// Float reads finite numbers, texts of them, and true and false.
+func Float(v pyjson.Value) (pyjson.Value, *Fault) {
+	read, f := FloatOrNull(v)
+	if f == nil && read.IsNull() {
+		f = NotFinite
+	}
+	return read, f
 }
 
-var (
-	intType      = &fault{kind: "int_type", msg: "Input should be a valid integer"}
-	intParsing   = &fault{kind: "int_parsing", msg: "Input should be a valid integer, unable to parse string as an integer"}
-	intSize      = &fault{kind: "int_parsing_size", msg: "Unable to parse input string as an integer, exceeded maximum size"}
-	intFraction  = &fault{kind: "int_from_float", msg: "Input should be a valid integer, got a number with a fractional part"}
-	notFinite    = &fault{kind: "finite_number", msg: "Input should be a finite number"}
-	boolType     = &fault{kind: "bool_type", msg: "Input should be a valid boolean"}
-	boolParsing  = &fault{kind: "bool_parsing", msg: "Input should be a valid boolean, unable to interpret input"}
-	floatType    = &fault{kind: "float_type", msg: "Input should be a valid number"}
-	floatParsing = &fault{kind: "float_parsing", msg: "Input should be a valid number, unable to parse string as a number"}
-)
+// FloatOrNull is [Float] of what may be null. JSON has no NaN and no infinity:
+// they become null, as what stores them answers (recorded
+// settings_nan_budget).
+func FloatOrNull(v pyjson.Value) (pyjson.Value, *Fault) {
+	number := 0.0
+	var f *Fault
+	switch v.Kind() {
+	case pyjson.Int: // Python has no double for one beyond the largest
+		if number = v.Float64(); !finite(number) {
+			f = FloatType
+		}
+	case pyjson.Bool, pyjson.Float:
+		number = v.Float64()
+	case pyjson.String:
+		number, f = parseFloat(v.Text())
+	default:
+		f = FloatType
+	}
+	if f != nil || !finite(number) {
+		return pyjson.Value{}, f
+	}
+	return pyjson.FloatOf(number), nil
+}
 
-// maxDigits is how many characters an integer in a text may have.
-const maxDigits = 4300
+// String reads texts of characters.
+func String(v pyjson.Value) (pyjson.Value, *Fault) {
+	switch {
+	case v.Kind() != pyjson.String:
+		return v, StringType
+	case v.Unservable() != nil:
+		return v, StringUnicode
+	}
+	return v, nil
+}
 
 // parseInt reads a text as pydantic's lax integer: white space around it, a
 // plus sign, leading zeros, single underscores between digits and a fraction
 // of zeros are allowed (recorded search_coerce_end_id).
-func parseInt(s string) (int64, *fault) {
+func parseInt(s string) (digits string, f *Fault) {
 	n, ok := decimal(s)
-	if n > maxDigits {
-		return 0, intSize
+	if n > pyjson.MaxDigits {
+		return "", IntSize
 	}
 	if !ok {
 		if s, ok = cleanInt(s); ok {
 			n, ok = decimal(s)
 		}
-		if !ok || n > maxDigits {
-			return 0, intParsing
+		if !ok || n > pyjson.MaxDigits {
+			return "", IntParsing
 		}
 	}
-	return clamp(s), nil
+	return s, nil
 }
 
 // decimal reports how much of s is a sign and digits, and whether all of it is
@@ -69,12 +119,6 @@ func decimal(s string) (length int, ok bool) {
 		n++
 	}
 	return n, n == len(s) && (n == sign+1 || n > sign && s[sign] != '0')
-}
-
-// clamp is the number of a decimal text, or the nearest that 64 bits hold.
-func clamp(s string) int64 {
-	n, _ := strconv.ParseInt(s, 10, 64) // out of range is the nearest, too
-	return n
 }
 
 // cleanInt takes away what a lax integer may have beyond a JSON one.
@@ -118,35 +162,35 @@ func stripUnderscores(s string) (string, bool) {
 	return strings.ReplaceAll(s, "_", ""), true
 }
 
-// floatAsInt is the integer of a number with a fraction or an exponent.
-func floatAsInt(f float64) (int64, *fault) {
+// whole is the integer of a number with a fraction or an exponent.
+func whole(f float64) (int64, *Fault) {
 	switch {
-	case math.IsInf(f, 0) || math.IsNaN(f):
-		return 0, notFinite
+	case !finite(f):
+		return 0, NotFinite
 	case f != math.Trunc(f):
-		return 0, intFraction
+		return 0, IntFraction
 	case f <= math.MinInt64 || f >= math.MaxInt64:
-		return 0, intSize
+		return 0, IntSize
 	}
 	return int64(f), nil
 }
 
 // parseBool reads a text as pydantic's lax boolean: any case, no white space
 // (recorded search_coerce_reverse).
-func parseBool(s string) (bool, *fault) {
+func parseBool(s string) (pyjson.Value, *Fault) {
 	switch strings.ToLower(s) {
 	case "true", "t", "yes", "y", "on", "1":
-		return true, nil
+		return pyjson.BoolOf(true), nil
 	case "false", "f", "no", "n", "off", "0":
-		return false, nil
+		return pyjson.BoolOf(false), nil
 	}
-	return false, boolParsing
+	return pyjson.Value{}, BoolParsing
 }
 
 // parseFloat reads a text as pydantic's lax number: decimal, `inf`,
 // `infinity` or `nan` in any case with any sign, white space around it, or
 // single underscores between digits (recorded settings_field_types).
-func parseFloat(s string) (float64, *fault) {
+func parseFloat(s string) (float64, *Fault) {
 	f, ok := plainFloat(strings.TrimSpace(s))
 	if !ok {
 		if s, ok = stripUnderscores(s); ok {
@@ -154,7 +198,7 @@ func parseFloat(s string) (float64, *fault) {
 		}
 	}
 	if !ok {
-		return 0, floatParsing
+		return 0, FloatParsing
 	}
 	return f, nil
 }
