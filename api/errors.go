@@ -151,6 +151,13 @@ func (d *deps) writeError(err error, c echo.Context) {
 		}
 	}
 	answer := answerTo(c, err)
+	var text []byte
+	if answer != nil { // encoded before its status is sent: half an answer looks like a success
+		var unencodable error
+		if text, unencodable = marshal(answer.body); unencodable != nil {
+			answer, err = nil, errors.Join(err, unencodable)
+		}
+	}
 	d.logRefusal(c, answer, err)
 	if answer == nil {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -158,7 +165,7 @@ func (d *deps) writeError(err error, c echo.Context) {
 		_, _ = w.Write([]byte("Internal Server Error"))
 		return
 	}
-	_ = writeJSON(c, answer.status, answer.body)
+	_ = writeBytes(c, answer.status, text)
 }
 
 // nowhere answers what no route matches, or returns the refusal: 404, or 405
