@@ -89,7 +89,7 @@ func serveMCP(c echo.Context) error {
 	}
 	method, _ := v.Get("method")
 	version, _ := v.Get("jsonrpc")
-	if v.Kind() != pyjson.Object || method.Kind() != pyjson.String || version.Text() != "2.0" {
+	if v.Kind() != pyjson.Object || method.Kind() != pyjson.String || version.Text() != "2.0" || v.Unservable() != nil {
 		return mcpRefusal(http.StatusBadRequest, rpcParams, `Validation error: want a request of JSON-RPC 2.0, such as {"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
 	}
 	id, isRequest := v.Get("id")

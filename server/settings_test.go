@@ -240,3 +240,34 @@ func TestFeedback(t *testing.T) {
 		}
 	}
 }
+
+// TestOddValuesElsewhere: what is read beside the contract's operations is read
+// and refused as theirs.
+func TestOddValuesElsewhere(t *testing.T) {
+	s := servertest.NewServer(t, server.Config{Key: "k"})
+	for _, test := range []struct {
+		method, path, body string
+		want               int
+	}{
+		{http.MethodPost, "/mcp/mcp/", `{"jsonrpc":"2.0","id":1,"method":"ping"}`, http.StatusOK},
+		{http.MethodPost, "/mcp/mcp/", `{"jsonrpc":"2.0","id":1000000000000000000000000,"method":"ping"}`, http.StatusOK},
+		{http.MethodPost, "/mcp/mcp/", `{"jsonrpc":"2.0","id":NaN,"method":"ping"}`, http.StatusBadRequest},
+		{http.MethodPost, "/mcp/mcp/", `{"jsonrpc":"2.0","id":"\ud800","method":"ping"}`, http.StatusBadRequest},
+		{http.MethodGet, "/_local/export?secrets=Yes", "", http.StatusOK},
+		{http.MethodGet, "/_local/export?secrets=2", "", http.StatusUnprocessableEntity},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), test.method, s.URL+test.path, strings.NewReader(test.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header = http.Header{"X-Session-Api-Key": {"k"}, "Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}}
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != test.want {
+			t.Errorf("%s %s %s = %d, want %d", test.method, test.path, test.body, resp.StatusCode, test.want)
+		}
+	}
+}
