@@ -407,7 +407,7 @@ func TestImportTrajectory(t *testing.T) {
 		{"a conversation of a bad id", `{"conversation":{"id":"../c"},"events":[` + one + `]}`, "", "", "choose one with --id"},
 		{"one a line", one + "\n" + state + "\n", "file:1,2", "", ""},
 		{"one event", one, "file:1", "", ""},
-		{"odd lines", one + "\n5\n\n" + state, "file:1,2", "entry 1: [body]", ""},
+		{"odd lines", one + "\n5\n\n" + state, "file:1,2", "entry 1: body: ", ""},
 		{"a line that is cut", one + "\n" + state[:30], "", "", "entry 1: unexpected EOF"},
 		{"events that are no list", `{"events":{}}`, "", "", `its "events" is no list`},
 		{"a trajectory that is no list", `{"trajectory":{}}`, "", "", `its "trajectory" is no list`},
