@@ -4,7 +4,7 @@ GO      ?= go
 PROGRAM := ./server/openhands-local
 FUZZTIME ?= 20s
 
-.PHONY: build run test generate bump check fuzz cover bench faults interop dist webui
+.PHONY: build run test generate bump check fuzz cover bench faults interop vuln dist webui
 
 build: ## the program, into .bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o .bin/openhands-local $(PROGRAM)
@@ -53,6 +53,9 @@ faults: ## kill -9, power cuts, full disks, bombs and the like, in their long fo
 
 interop: ## real clients and other people's test suites
 	bash .ci/interop/run
+
+vuln: ## known vulnerabilities that the program can reach (asks vuln.go.dev)
+	$(GO) tool -modfile=.tools.mod govulncheck ./...
 
 dist: ## archives for all platforms and their checksums, into .dist/
 	$(GO) run ./server/workshop/dist

@@ -17,16 +17,13 @@
 //
 // Values that were read are then judged by kin-openapi, so nothing passes
 // that the contract does not allow. It is given a 3.0 view of the document,
-// which Load builds (schema.go): kin-openapi from v0.134 on reads 3.1, but
-// compiles a document's JSON Schema anew on every request, and compiles the
-// schemas of JSON Schema itself whenever a program starts (5 to 10 ms and
-// 1.7 MB), so that v0.133 is used:
+// which Load builds (schema.go), since kin-openapi compiles the JSON Schema of
+// a 3.1 document anew on every request:
 //
 //	anyOf [T, null], type [T, null]   T, nullable
 //	no type at all                    nullable
 //	propertyNames with an enum        properties of those names, no others
 //	const                             enum of one
-//	exclusiveMinimum: n               minimum: n, exclusiveMinimum: true
 //	$ref with siblings                allOf [$ref], and the siblings
 //
 // A keyword that 3.0 has no like of is not validated: [Contract.Unvalidated]
@@ -238,10 +235,7 @@ func (l *loader) parameter(op *Operation, v pyjson.Value, where string) error {
 		op.query = append(op.query, p)
 	}
 	op.route.Operation.Parameters = append(op.route.Operation.Parameters,
-		&openapi3.ParameterRef{Value: &openapi3.Parameter{
-			Name: p.name, In: in, Required: p.required, Schema: s.reference(),
-			AllowEmptyValue: in == openapi3.ParameterInQuery, // kin-openapi holds an empty text for no value
-		}})
+		&openapi3.ParameterRef{Value: &openapi3.Parameter{Name: p.name, In: in, Required: p.required, Schema: s.reference()}})
 	return nil
 }
 

@@ -201,16 +201,15 @@ func (c *converter) opaqueKeyword(s *schema, key string, v pyjson.Value, at stri
 	case "pattern":
 		view.Pattern = v.Text()
 	case "minimum":
-		raise(&view.Min, &view.ExclusiveMin, v.Float64(), false)
-	case "exclusiveMinimum":
-		raise(&view.Min, &view.ExclusiveMin, v.Float64(), true)
+		view.Min = new(v.Float64())
+	case "exclusiveMinimum": // a number, as in 3.1: kin-openapi takes it in a view too
+		view.ExclusiveMin.Value = new(v.Float64())
 	case "maximum":
-		lower(&view.Max, &view.ExclusiveMax, v.Float64(), false)
+		view.Max = new(v.Float64())
 	case "exclusiveMaximum":
-		lower(&view.Max, &view.ExclusiveMax, v.Float64(), true)
+		view.ExclusiveMax.Value = new(v.Float64())
 	case "multipleOf":
-		f := v.Float64()
-		view.MultipleOf = &f
+		view.MultipleOf = new(v.Float64())
 	case "minItems":
 		view.MinItems = *natural(v)
 	case "maxItems":
@@ -232,23 +231,6 @@ func (c *converter) opaqueKeyword(s *schema, key string, v pyjson.Value, at stri
 		c.unvalidated = append(c.unvalidated, at)
 	}
 	return nil
-}
-
-// raise and lower keep the narrower of `minimum` and `exclusiveMinimum` (or
-// the maxima): 3.0 has one number and says whether it is excluded.
-func raise(bound **float64, exclusive *bool, to float64, excluded bool) {
-	narrow(bound, exclusive, to, excluded, *bound == nil || to > **bound)
-}
-
-func lower(bound **float64, exclusive *bool, to float64, excluded bool) {
-	narrow(bound, exclusive, to, excluded, *bound == nil || to < **bound)
-}
-
-func narrow(bound **float64, exclusive *bool, to float64, excluded, narrower bool) {
-	if narrower || to == **bound && excluded {
-		*bound = &to
-		*exclusive = excluded
-	}
 }
 
 // setTypes reads `type`, one or an array.
@@ -279,11 +261,7 @@ func setTypes(s *schema, v pyjson.Value) {
 // setEnum reads the allowed values. Reading has words for texts only.
 func setEnum(s *schema, values []pyjson.Value) {
 	for _, v := range values {
-		allowed := plain(v)
-		if v.Kind() == pyjson.Int {
-			allowed = v.Float64() // as kin-openapi compares integers
-		}
-		s.view.Enum = append(s.view.Enum, allowed)
+		s.view.Enum = append(s.view.Enum, plain(v))
 		s.enum = append(s.enum, v.Text())
 		s.opaque = s.opaque || v.Kind() != pyjson.String
 		s.nullable = s.nullable || v.IsNull()
