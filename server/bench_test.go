@@ -232,24 +232,22 @@ func fill(b *testing.B, data string, conversations map[string]int) {
 		b.Fatal(err)
 	}
 	defer s.Close()
-	const batch = 10_000
 	text := []byte(`{"timestamp":"2025-01-01T00:00:00.000001","source":"user","message":"` + strings.Repeat("x", 400) + `","action":"message","args":{"content":"` + strings.Repeat("x", 400) + `","file_urls":null,"image_urls":null,"wait_for_response":false}}`)
 	answer := bytes.Replace(text, []byte(`"source":"user"`), []byte(`"source":"agent"`), 1)
 	for id, n := range conversations {
-		if _, err := s.Create(b.Context(), store.Conversation{ID: id, CreatedAt: time.Now(), UpdatedAt: time.Now()}); err != nil {
-			b.Fatal(err)
-		}
-		for from := 0; from < n; from += batch {
-			events := make([]store.Event, min(batch, n-from))
-			for i := range events {
-				events[i] = store.Event{ID: int64(from + i), JSON: text}
+		_, err := s.Import(b.Context(), store.Conversation{ID: id, CreatedAt: time.Now(), UpdatedAt: time.Now()}, false, func(yield func(store.Event, error) bool) {
+			for i := range n {
+				e := store.Event{ID: int64(i), JSON: text}
 				if i%10 == 0 {
-					events[i].JSON = answer
+					e.JSON = answer
+				}
+				if !yield(e, nil) {
+					return
 				}
 			}
-			if err := s.Restore(b.Context(), id, events); err != nil {
-				b.Fatal(err)
-			}
+		})
+		if err != nil {
+			b.Fatal(err)
 		}
 	}
 }

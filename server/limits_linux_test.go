@@ -37,20 +37,17 @@ func storeLong(t *testing.T, data string, n int64, size int) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Create(t.Context(), store.Conversation{ID: "long", CreatedAt: time.Now()}); err != nil {
-		t.Fatal(err)
-	}
 	text := fmt.Appendf(nil, `"timestamp":"2026-01-01T00:00:00","source":"agent","message":"","action":"message","args":{"content":%q}}`, strings.Repeat("x", size))
 	text = append([]byte{'{'}, text...)
-	batch := max(1, int64(10<<20/size))
-	for from := int64(0); from < n; from += batch {
-		var events []store.Event
-		for id := from; id < min(n, from+batch); id++ {
-			events = append(events, store.Event{ID: id, JSON: text})
+	_, err = s.Import(t.Context(), store.Conversation{ID: "long", CreatedAt: time.Now()}, false, func(yield func(store.Event, error) bool) {
+		for id := range n {
+			if !yield(store.Event{ID: id, JSON: text}, nil) {
+				return
+			}
 		}
-		if err := s.Restore(t.Context(), "long", events); err != nil {
-			t.Fatal(err)
-		}
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

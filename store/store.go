@@ -143,12 +143,6 @@ type Store interface {
 	// nothing; once it is taken Append waits for the outcome and tells it.
 	Append(ctx context.Context, conversation string, e NewEvent) (id int64, repeated bool, err error)
 
-	// Restore stores events with the ids they have, which must ascend, lie
-	// above what is stored and be 0 to MaxID (ErrConflict otherwise); gaps are
-	// allowed. Append goes on after the last. All of them are stored or none.
-	// An unknown conversation is ErrNotFound.
-	Restore(ctx context.Context, conversation string, events []Event) error
-
 	// Import stores a whole conversation: c, and events with the ids they
 	// have, which must ascend and be 0 to MaxID (ErrConflict otherwise); gaps
 	// are allowed, and Append goes on after the last. It returns c with its

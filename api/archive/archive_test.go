@@ -228,7 +228,7 @@ func sameTrajectory(t *testing.T, name string, s, again store.Store, id string) 
 func randomConversation(t *testing.T, r *rand.Rand, s store.Store) {
 	id := fmt.Sprintf("%x", r.Uint64())
 	c := store.Conversation{ID: id, Title: randomText(r), CreatedAt: at.Add(time.Duration(r.IntN(3)) * time.Hour), UpdatedAt: at, Agent: r.IntN(2) == 0}
-	create(t, s, c)
+	var events []store.Event
 	next := int64(0)
 	for range r.IntN(40) {
 		text := func() string { return randomText(r) }
@@ -251,11 +251,18 @@ func randomConversation(t *testing.T, r *rand.Rand, s store.Store) {
 		if err != nil {
 			continue
 		}
-		stored := store.Event{ID: next, Flags: uint16(e.Flags), JSON: e.JSON}
-		if err := s.Restore(t.Context(), id, []store.Event{stored}); err != nil {
-			t.Fatal(err)
-		}
+		events = append(events, store.Event{ID: next, Flags: uint16(e.Flags), JSON: e.JSON})
 		next += 1 + r.Int64N(3)*r.Int64N(1<<40)
+	}
+	_, err := s.Import(t.Context(), c, false, func(yield func(store.Event, error) bool) {
+		for _, e := range events {
+			if !yield(e, nil) {
+				return
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -116,9 +116,9 @@ func (h *host) settle(id string) {
 	if _, err := h.store.Update(h.Context(), id, func(c *store.Conversation) error { c.Agent = true; return nil }); err != nil {
 		h.Fatal(err)
 	}
-	for i, line := range lines(h.T, "testdata/conversation.jsonl") {
+	for _, line := range lines(h.T, "testdata/conversation.jsonl") {
 		stored := []byte("{" + strings.SplitN(line, ",", 2)[1]) // without the id, its first member
-		if err := h.store.Restore(h.Context(), id, []store.Event{{ID: int64(i), JSON: stored, Flags: uint16(event.FlagsOf(stored))}}); err != nil {
+		if _, _, err := h.store.Append(h.Context(), id, store.NewEvent{JSON: stored, Flags: uint16(event.FlagsOf(stored))}); err != nil {
 			h.Fatal(err)
 		}
 	}

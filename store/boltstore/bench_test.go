@@ -143,7 +143,7 @@ func fill(tb testing.TB, s *Store, conversation string, n int64) {
 		for id := from; id < min(n, from+10_000); id++ {
 			events = append(events, store.Event{ID: id, JSON: benchEvent})
 		}
-		if err := s.Restore(tb.Context(), conversation, events); err != nil {
+		if err := restore(tb.Context(), s, conversation, events...); err != nil {
 			tb.Fatal(err)
 		}
 	}

@@ -113,6 +113,18 @@ func add(t *testing.T, s *Store, conversation string, texts ...string) {
 	}
 }
 
+// restore adds events that have their ids to a conversation, in one transaction.
+func restore(ctx context.Context, s *Store, conversation string, events ...store.Event) error {
+	return s.write(ctx, "restore", conversation, func(tx *bolt.Tx) error {
+		t, err := s.tail(tx, conversation)
+		if err != nil {
+			return err
+		}
+		delete(s.tails, conversation)
+		return t.restore(tx, events)
+	})
+}
+
 // texts returns what Events reads, "0=a 1=b".
 func texts(t *testing.T, s *Store, conversation string, r store.Range) (string, error) {
 	t.Helper()
@@ -651,7 +663,7 @@ func TestSweepResumes(t *testing.T) {
 	for i := range events {
 		events[i] = store.Event{ID: int64(i) + 2, JSON: benchEvent}
 	}
-	if err := s.Restore(t.Context(), "gone", events); err != nil {
+	if err := restore(t.Context(), s, "gone", events...); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
@@ -815,7 +827,7 @@ func appendForEver(path string) {
 		if err != nil && !errors.Is(err, store.ErrConflict) {
 			panic(err)
 		}
-		if err := s.Restore(ctx, "d", events); err != nil && !errors.Is(err, store.ErrConflict) {
+		if err := restore(ctx, s, "d", events...); err != nil && !errors.Is(err, store.ErrConflict) {
 			panic(err)
 		}
 		if err := s.Delete(ctx, "d"); err != nil {
@@ -895,7 +907,7 @@ func writeSchema1(t *testing.T, sample string) {
 	add(t, s, "newer", "{}")
 	_, _, err := s.Append(ctx, "newer", store.NewEvent{Flags: 1, JSON: []byte(`{"a":1}`), Key: "key", Digest: sha256.Sum256([]byte("one"))})
 	must(err,
-		s.Restore(ctx, "newer", []store.Event{{ID: 7, Flags: 65535}}),
+		restore(ctx, s, "newer", store.Event{ID: 7, Flags: 65535}),
 		s.UpdateRecord(ctx, "settings", func([]byte) ([]byte, error) { return []byte(`{"llm_model":"none"}`), nil }),
 		s.Close(),
 		os.Remove(sample))
@@ -976,12 +988,6 @@ func (r *reopened) Append(ctx context.Context, conversation string, e store.NewE
 	defer r.watchers.Wake(conversation)
 	r.do(func(s *Store) { id, repeated, err = s.Append(ctx, conversation, e) })
 	return id, repeated, err
-}
-
-func (r *reopened) Restore(ctx context.Context, conversation string, events []store.Event) (err error) {
-	defer r.watchers.Wake(conversation)
-	r.do(func(s *Store) { err = s.Restore(ctx, conversation, events) })
-	return err
 }
 
 func (r *reopened) Import(ctx context.Context, c store.Conversation, replace bool, events iter.Seq2[store.Event, error]) (got store.Conversation, err error) {

@@ -114,23 +114,6 @@ func (t *tail) restore(tx *bolt.Tx, events []store.Event) error {
 	return nil
 }
 
-// Restore implements [store.Store].
-func (s *Store) Restore(ctx context.Context, conversation string, events []store.Event) error {
-	err := s.write(ctx, "restore", conversation, func(tx *bolt.Tx) error {
-		t, err := s.tail(tx, conversation)
-		if err != nil {
-			return err
-		}
-		s.adding = len(events)
-		delete(s.tails, conversation)
-		return t.restore(tx, events)
-	})
-	if err == nil {
-		s.watchers.Wake(conversation)
-	}
-	return err
-}
-
 // Visit implements [store.Store].
 func (s *Store) Visit(ctx context.Context, conversation string, r store.Range, visit func(store.Event) bool) error {
 	return s.view(ctx, "events", conversation, func(tx *bolt.Tx) error {

@@ -48,8 +48,9 @@ func TestFaultFull(t *testing.T) {
 					t.Fatal("Append is never refused")
 				}
 			}
-			if err := s.Restore(t.Context(), "c", []store.Event{{ID: 1000, JSON: e.JSON}}); !errors.Is(err, store.ErrFull) {
-				t.Errorf("Restore = %v, want %v", err, store.ErrFull)
+			large := func(yield func(store.Event, error) bool) { yield(store.Event{JSON: e.JSON}, nil) }
+			if _, err := s.Import(t.Context(), store.Conversation{ID: "c"}, true, large); !errors.Is(err, store.ErrFull) {
+				t.Errorf("Import = %v, want %v", err, store.ErrFull)
 			}
 			for range 3 {
 				if _, _, err := s.Append(t.Context(), "c", e); !errors.Is(err, store.ErrFull) {

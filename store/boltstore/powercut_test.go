@@ -220,7 +220,7 @@ func recordCommits(t *testing.T) (commits []commit) {
 	for n := range int64(40) {
 		many = append(many, store.Event{ID: 100 + 2*n, JSON: benchEvent})
 	}
-	must(s.Restore(ctx, "b", many))
+	must(restore(ctx, s, "b", many...))
 	record("restore")
 	must(s.UpdateRecord(ctx, "r", func([]byte) ([]byte, error) { return []byte("value"), nil }))
 	record("update a record")

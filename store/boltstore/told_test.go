@@ -44,7 +44,10 @@ func TestCommitted(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if err := s.Restore(t.Context(), "c", []store.Event{{ID: 300, JSON: []byte("{}")}, {ID: 400, JSON: []byte("{}")}}); err != nil {
+	two := func(yield func(store.Event, error) bool) {
+		_ = yield(store.Event{ID: 300}, nil) && yield(store.Event{ID: 400}, nil)
+	}
+	if _, err := s.Import(t.Context(), store.Conversation{ID: "d"}, false, two); err != nil {
 		t.Fatal(err)
 	}
 	// One whose key is known stores nothing, nor does one that is refused.
@@ -67,17 +70,9 @@ func TestCommitted(t *testing.T) {
 func TestSize(t *testing.T) {
 	t.Parallel()
 	s := openStore(t, newPath(t))
-	if _, err := s.Create(t.Context(), store.Conversation{ID: "c", CreatedAt: time.Now()}); err != nil {
-		t.Fatal(err)
-	}
+	add(t, s, "c")
 	const stored = 1 << 20
-	events := make([]store.Event, stored>>10)
-	for i := range events {
-		events[i] = store.Event{ID: int64(i), JSON: make([]byte, 1<<10)}
-	}
-	if err := s.Restore(t.Context(), "c", events); err != nil {
-		t.Fatal(err)
-	}
+	fill(t, s, "c", stored/int64(len(benchEvent)))
 	if file, free := s.Size(); file < stored || free < 0 || free >= file-stored {
 		t.Errorf("Size = %d, %d, want a file above %d with little free", file, free, stored)
 	}

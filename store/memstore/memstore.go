@@ -182,28 +182,6 @@ func (s *Store) Append(ctx context.Context, conversation string, e store.NewEven
 	return id, false, nil
 }
 
-// Restore implements [store.Store].
-func (s *Store) Restore(ctx context.Context, conversation string, events []store.Event) error {
-	c, err := s.find(ctx, "restore", conversation)
-	if err != nil {
-		return err
-	}
-	defer s.mu.Unlock()
-	next := c.next()
-	for _, e := range events {
-		if e.ID < next || e.ID > store.MaxID {
-			return &store.Error{Op: "restore", ID: conversation, Err: store.ErrConflict}
-		}
-		next = e.ID + 1
-	}
-	for _, e := range events {
-		e.JSON = bytes.Clone(e.JSON)
-		c.events = append(c.events, e)
-	}
-	s.watchers.Wake(conversation)
-	return nil
-}
-
 // Import implements [store.Store].
 func (s *Store) Import(ctx context.Context, c store.Conversation, replace bool, events iter.Seq2[store.Event, error]) (store.Conversation, error) {
 	taken := func() error {

@@ -15,14 +15,11 @@ import (
 
 func testScan(t *testing.T, s store.Store) {
 	const n = 2*store.PageEvents + 10
-	create(t, s, "c")
 	events := make([]store.Event, n)
 	for i := range events {
 		events[i].ID = int64(i)
 	}
-	if err := s.Restore(t.Context(), "c", events); err != nil {
-		t.Fatalf("Restore = %v", err)
-	}
+	fill(t, s, "c", events...)
 	for _, test := range []struct {
 		r           store.Range
 		first, last int64
@@ -71,10 +68,7 @@ func testScanEndsWithConversation(t *testing.T, s store.Store) {
 		events[i].ID = int64(i)
 	}
 	for _, again := range []bool{false, true} {
-		create(t, s, "c")
-		if err := s.Restore(t.Context(), "c", events); err != nil {
-			t.Fatalf("Restore = %v", err)
-		}
+		fill(t, s, "c", events...)
 		var n int
 		var last error
 		for e, err := range store.Scan(t.Context(), s, "c", store.All) {
@@ -89,10 +83,7 @@ func testScanEndsWithConversation(t *testing.T, s store.Store) {
 				t.Fatalf("Delete = %v", err)
 			}
 			if again {
-				create(t, s, "c")
-				if err := s.Restore(t.Context(), "c", events); err != nil {
-					t.Fatalf("Restore = %v", err)
-				}
+				fill(t, s, "c", events...)
 			}
 		}
 		wantError(t, fmt.Sprintf("Scan (created again %v)", again), last, store.ErrNotFound)
@@ -203,22 +194,16 @@ func (f following) wantEnd(t *testing.T, want error) {
 }
 
 func testFollow(t *testing.T, s store.Store) {
-	create(t, s, "c")
+	fill(t, s, "c", []store.Event{{ID: 0}, {ID: 1}, {ID: 10}, {ID: 12}}...)
 	create(t, s, "d")
-	addMany(t, s, "c", 0, 3)
 	ctx, cancel := context.WithCancel(t.Context())
 	f := follow(ctx, s, "c", -1)
-	for id := range int64(3) {
+	for _, id := range []int64{0, 1, 10, 12} {
 		f.want(t, id)
 	}
 	add(t, s, "d", "{}", 0)
-	add(t, s, "c", "{}", 3)
-	f.want(t, 3)
-	if err := s.Restore(t.Context(), "c", []store.Event{{ID: 10}, {ID: 12}}); err != nil {
-		t.Fatalf("Restore = %v", err)
-	}
-	f.want(t, 10)
-	f.want(t, 12)
+	add(t, s, "c", "{}", 13)
+	f.want(t, 13)
 	cancel()
 	f.wantEnd(t, context.Canceled)
 	for range followed(t.Context(), s, "c", -1) {

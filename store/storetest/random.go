@@ -75,16 +75,11 @@ func randomOp(r *rand.Rand) func(t *testing.T, s store.Store) string {
 			events[i] = store.Event{ID: next, Flags: uint16(r.Uint32()), JSON: randomBytes(r)}
 			next += r.Int64N(8)
 		}
-		if r.IntN(3) == 0 {
-			replace := r.IntN(2) == 0
-			at := time.Unix(r.Int64N(100), 0)
-			return func(t *testing.T, s store.Store) string {
-				c, err := s.Import(t.Context(), store.Conversation{ID: id, CreatedAt: at}, replace, sequence(nil, events...))
-				return answer(fmt.Sprintf("Import(%s, %v, %s)", id, replace, ids(events)), err, c)
-			}
-		}
+		replace := r.IntN(2) == 0
+		at := time.Unix(r.Int64N(100), 0)
 		return func(t *testing.T, s store.Store) string {
-			return answer(fmt.Sprintf("Restore(%s, %s)", id, ids(events)), s.Restore(t.Context(), id, events))
+			c, err := s.Import(t.Context(), store.Conversation{ID: id, CreatedAt: at}, replace, sequence(nil, events...))
+			return answer(fmt.Sprintf("Import(%s, %v, %s)", id, replace, ids(events)), err, c)
 		}
 	case n < 90:
 		span := store.Range{From: int64(randomInt(r)), To: int64(randomInt(r)), Reverse: r.IntN(2) == 0}

@@ -48,8 +48,6 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"AppendAfterMaxID", testAppendAfterMaxID},
 		{"AppendContext", testAppendContext},
 		{"AppendContextWhileBusy", testAppendContextWhileBusy},
-		{"Restore", testRestore},
-		{"RestoreRefused", testRestoreRefused},
 		{"Import", testImport},
 		{"ImportRefused", testImportRefused},
 		{"ImportMany", testImportMany},
@@ -104,6 +102,14 @@ func addMany(t *testing.T, s store.Store, conversation string, from, to int64) {
 	t.Helper()
 	for id := from; id < to; id++ {
 		add(t, s, conversation, fmt.Sprint(id), id)
+	}
+}
+
+// fill makes a conversation, or replaces one, with events that have their ids.
+func fill(t *testing.T, s store.Store, id string, events ...store.Event) {
+	t.Helper()
+	if _, err := s.Import(t.Context(), store.Conversation{ID: id, CreatedAt: epoch}, true, sequence(nil, events...)); err != nil {
+		t.Fatalf("Import(%s) = %v", id, err)
 	}
 }
 
@@ -305,7 +311,6 @@ func testDelete(t *testing.T, s store.Store) {
 	wantError(t, "Events", err, store.ErrNotFound)
 	_, _, err = s.Append(t.Context(), "c", store.NewEvent{})
 	wantError(t, "Append", err, store.ErrNotFound)
-	wantError(t, "Restore", s.Restore(t.Context(), "c", nil), store.ErrNotFound)
 	wantError(t, "Delete again", s.Delete(t.Context(), "c"), store.ErrNotFound)
 	wantError(t, "Delete of what never was", s.Delete(t.Context(), "x"), store.ErrNotFound)
 	add(t, s, "d", "{}", 1)
@@ -339,14 +344,11 @@ func testDeleteAndCreateAgain(t *testing.T, s store.Store) {
 }
 
 func testDeleteIsAtomic(t *testing.T, s store.Store) {
-	create(t, s, "c")
 	events := make([]store.Event, 900)
 	for i := range events {
 		events[i].ID = int64(i)
 	}
-	if err := s.Restore(t.Context(), "c", events); err != nil {
-		t.Fatalf("Restore = %v", err)
-	}
+	fill(t, s, "c", events...)
 	read := make(chan struct{})
 	var group sync.WaitGroup
 	for range 4 {
@@ -521,10 +523,7 @@ func testAppendWithKeyConcurrently(t *testing.T, s store.Store) {
 }
 
 func testAppendAfterMaxID(t *testing.T, s store.Store) {
-	create(t, s, "c")
-	if err := s.Restore(t.Context(), "c", []store.Event{{ID: store.MaxID - 1}}); err != nil {
-		t.Fatalf("Restore = %v", err)
-	}
+	fill(t, s, "c", store.Event{ID: store.MaxID - 1})
 	add(t, s, "c", "{}", store.MaxID)
 	_, _, err := s.Append(t.Context(), "c", store.NewEvent{})
 	wantError(t, "Append after MaxID", err, store.ErrFull)
@@ -608,48 +607,6 @@ func testAppendContextWhileBusy(t *testing.T, s store.Store) {
 	if !maps.Equal(got, stored) {
 		t.Errorf("stored are %v, want those whose Append returned nil: %v", got, stored)
 	}
-}
-
-func testRestore(t *testing.T, s store.Store) {
-	create(t, s, "c")
-	create(t, s, "d")
-	add(t, s, "c", "zero", 0)
-	want := []store.Event{{ID: 3, Flags: 7, JSON: []byte("three")}, {ID: 4, JSON: []byte("four")}, {ID: 90, JSON: []byte{}}}
-	if err := s.Restore(t.Context(), "c", want); err != nil {
-		t.Fatalf("Restore = %v", err)
-	}
-	add(t, s, "c", "next", 91)
-	if err := s.Restore(t.Context(), "c", nil); err != nil {
-		t.Errorf("Restore of nothing = %v", err)
-	}
-	if err := s.Restore(t.Context(), "c", []store.Event{{ID: 92}}); err != nil {
-		t.Errorf("Restore after Append = %v", err)
-	}
-	add(t, s, "c", "last", 93)
-	add(t, s, "d", "first", 0)
-	got, err := store.Events(t.Context(), s, "c", store.Range{From: 1, To: 90}, 10)
-	if !equalEvents(got, want) || err != nil {
-		t.Errorf("Events = %v, %v, want %v", got, err, want)
-	}
-}
-
-func testRestoreRefused(t *testing.T, s store.Store) {
-	create(t, s, "c")
-	addMany(t, s, "c", 0, 3)
-	for _, list := range [][]int64{
-		{2}, {0}, {-1}, {math.MinInt64}, {3, 3}, {4, 3}, {3, 4, 2}, {store.MaxID + 1}, {math.MaxInt64}, {5, store.MaxID + 1},
-	} {
-		var events []store.Event
-		for _, id := range list {
-			events = append(events, store.Event{ID: id})
-		}
-		wantError(t, fmt.Sprintf("Restore of %v", list), s.Restore(t.Context(), "c", events), store.ErrConflict)
-	}
-	if page, err := store.Events(t.Context(), s, "c", store.All, 10); ids(page) != "0 1 2" || err != nil {
-		t.Errorf("Events = %s, %v, want 0 1 2", ids(page), err)
-	}
-	add(t, s, "c", "{}", 3)
-	wantError(t, "Restore", s.Restore(t.Context(), "x", []store.Event{{}}), store.ErrNotFound)
 }
 
 // sequence yields events, and then an error if there is one.
@@ -789,10 +746,7 @@ func testEvents(t *testing.T, s store.Store) {
 	if page, err := store.Events(t.Context(), s, "c", store.All, 10); len(page) != 0 || err != nil {
 		t.Errorf("Events of an empty conversation = %s, %v, want none", ids(page), err)
 	}
-	addMany(t, s, "c", 0, 5)
-	if err := s.Restore(t.Context(), "c", []store.Event{{ID: 8}, {ID: 9}}); err != nil {
-		t.Fatalf("Restore = %v", err)
-	}
+	fill(t, s, "c", []store.Event{{ID: 0}, {ID: 1}, {ID: 2}, {ID: 3}, {ID: 4}, {ID: 8}, {ID: 9}}...)
 	const lowest, highest = math.MinInt64, math.MaxInt64
 	for _, test := range []struct {
 		from, to int64
@@ -840,18 +794,15 @@ func testEvents(t *testing.T, s store.Store) {
 }
 
 func testEventsLimits(t *testing.T, s store.Store) {
-	create(t, s, "many")
 	events := make([]store.Event, store.PageEvents+5)
 	for i := range events {
 		events[i].ID = int64(i)
 	}
-	create(t, s, "large")
 	large := make([]byte, store.PageBytes/2)
 	sizes := []store.Event{{ID: 0, JSON: large}, {ID: 1, JSON: large[1:]}, {ID: 2, JSON: large}, {ID: 3, JSON: large},
 		{ID: 4, JSON: make([]byte, 3*store.PageBytes)}, {ID: 5}}
-	if err := errors.Join(s.Restore(t.Context(), "many", events), s.Restore(t.Context(), "large", sizes)); err != nil {
-		t.Fatalf("Restore = %v", err)
-	}
+	fill(t, s, "many", events...)
+	fill(t, s, "large", sizes...)
 	for _, reverse := range []bool{false, true} {
 		page, err := store.Events(t.Context(), s, "many", store.Range{To: math.MaxInt64, Reverse: reverse}, math.MaxInt)
 		if len(page) != store.PageEvents || err != nil {
@@ -907,13 +858,10 @@ func testEventsOfOthers(t *testing.T, s store.Store) {
 
 // testSlices changes what was handed in and what was returned.
 func testSlices(t *testing.T, s store.Store) {
-	create(t, s, "c")
 	text := []byte("text")
+	fill(t, s, "c", store.Event{JSON: text})
 	if _, _, err := s.Append(t.Context(), "c", store.NewEvent{JSON: text}); err != nil {
 		t.Fatalf("Append = %v", err)
-	}
-	if err := s.Restore(t.Context(), "c", []store.Event{{ID: 1, JSON: text}}); err != nil {
-		t.Fatalf("Restore = %v", err)
 	}
 	err := s.UpdateRecord(t.Context(), "r", func([]byte) ([]byte, error) { return text, nil })
 	if err != nil {
@@ -970,7 +918,6 @@ func testWatch(t *testing.T, s store.Store) {
 		change func() error
 	}{
 		{"Append", func() error { _, _, err := s.Append(t.Context(), "c", store.NewEvent{}); return err }},
-		{"Restore", func() error { return s.Restore(t.Context(), "c", []store.Event{{ID: 9}}) }},
 		{"Import", func() error {
 			_, err := s.Import(t.Context(), store.Conversation{ID: "c"}, true, sequence(nil))
 			return err
@@ -1135,7 +1082,6 @@ func calls(ctx context.Context, s store.Store) map[string]error {
 	_, errs["Update"] = s.Update(ctx, "c", func(c *store.Conversation) error { c.Title = "changed"; return nil })
 	errs["Delete"] = s.Delete(ctx, "c")
 	_, _, errs["Append"] = s.Append(ctx, "c", store.NewEvent{})
-	errs["Restore"] = s.Restore(ctx, "c", []store.Event{{ID: 7}})
 	_, errs["Import"] = s.Import(ctx, store.Conversation{ID: "c"}, true, sequence(nil))
 	_, errs["Events"] = store.Events(ctx, s, "c", store.All, 1)
 	_, errs["Record"] = s.Record(ctx, "r")
@@ -1215,14 +1161,11 @@ func testClose(t *testing.T, s store.Store) {
 // testVisit: a visit goes as far as the visitor wants, in one order or the
 // other, however much there is.
 func testVisit(t *testing.T, s store.Store) {
-	create(t, s, "c")
 	events := make([]store.Event, 2*store.PageEvents)
 	for i := range events {
 		events[i] = store.Event{ID: int64(2 * i), Flags: uint16(i), JSON: fmt.Append(nil, i)}
 	}
-	if err := s.Restore(t.Context(), "c", events); err != nil {
-		t.Fatal(err)
-	}
+	fill(t, s, "c", events...)
 	for _, tt := range []struct {
 		r    store.Range
 		most int // the visitor ends it there
