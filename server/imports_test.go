@@ -17,10 +17,11 @@ const module = "github.com/openhands-local/openhands-local/"
 var imports = map[string][]string{
 	"gen": {"github.com/labstack/echo/v4", "github.com/oapi-codegen/nullable", "github.com/oapi-codegen/runtime", "github.com/oapi-codegen/runtime/types"},
 
-	"store":           nil,
-	"store/memstore":  {"store"},
-	"store/boltstore": {"store", "go.etcd.io/bbolt", "go.etcd.io/bbolt/errors"},
-	"store/storetest": {"store", "store/memstore"},
+	"store":                    nil,
+	"store/memstore":           {"store"},
+	"store/boltstore":          {"store", "store/boltstore/boltfile", "go.etcd.io/bbolt", "go.etcd.io/bbolt/errors"},
+	"store/boltstore/boltfile": {"store"},
+	"store/storetest":          {"store", "store/memstore"},
 
 	"api/printable":            nil,
 	"api/pyjson":               nil,

@@ -40,7 +40,7 @@
 // # Damage
 //
 // bbolt trusts its pages, and ends the process for some that are damaged. What
-// has to cope with damage reads the file without it (pages.go): Open after a
+// has to cope with damage reads the file without it (package boltfile): Open after a
 // crash, before bbolt does; [Check], which tells all that is wrong; [Salvage],
 // which copies what can be read; and [Compact], which copies all or nothing.
 package boltstore
@@ -170,14 +170,14 @@ func open(path string, o Options) (s *Store, err error) {
 		deleted:   make(chan struct{}, 1),
 		importing: make(map[uint64]bool),
 		tails:     make(map[string]tail),
-		clean:     found.meta.hasFreelist(),
+		clean:     found.Meta.HasFreelist(),
 	}
 	if err := s.prepare(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	if found.size > 0 && !found.meta.hasFreelist() {
+	if found.Size > 0 && !found.Meta.HasFreelist() {
 		s.log.Info("the store was not closed: its free pages were found by reading it",
-			"path", path, "bytes", found.size, "took", time.Since(began))
+			"path", path, "bytes", found.Size, "took", time.Since(began))
 	}
 	s.deleted <- struct{}{}
 	s.sweeper.Go(s.sweep)

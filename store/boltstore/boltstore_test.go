@@ -24,6 +24,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/openhands-local/openhands-local/store"
+	"github.com/openhands-local/openhands-local/store/boltstore/boltfile"
 	"github.com/openhands-local/openhands-local/store/storetest"
 )
 
@@ -227,9 +228,9 @@ func TestFaultFileRefused(t *testing.T) {
 				panic(err)
 			}
 			defer f.Close()
-			found, _ := inspect(f)
+			found, _ := boltfile.Inspect(f)
 			changePages(path, func(page []byte) {
-				if native.Uint64(page) == found.meta.root {
+				if native.Uint64(page) == found.Meta.Root {
 					native.PutUint16(page[8:], 0x55)
 				}
 			})

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/openhands-local/openhands-local/store"
+	"github.com/openhands-local/openhands-local/store/boltstore/boltfile"
 )
 
 // A Report says what a file has.
@@ -56,12 +57,12 @@ func Check(ctx context.Context, path string, watch Watcher) (Report, error) {
 			watch.problem(err)
 			err = nil
 		}
-		return Report{Size: found.size}, wrap("check", path, err)
+		return Report{Size: found.Size}, wrap("check", path, err)
 	}
 	defer db.Close()
 	c := newChecker(ctx, file, found, watch)
 	c.otherMeta()
-	if err := c.all(); err != nil {
+	if err := c.All(); err != nil {
 		return Report{}, wrap("check", path, err)
 	}
 	c.leftOver()
@@ -71,7 +72,7 @@ func Check(ctx context.Context, path string, watch Watcher) (Report, error) {
 
 // A checker walks a file and looks at what it finds.
 type checker struct {
-	walk
+	boltfile.Walk
 	Report
 	watch Watcher
 	// keep, when set, gets the events, keys and records that are in order and
@@ -87,7 +88,7 @@ type checker struct {
 	orphans       map[uint64]bool // births of events that have no conversation
 }
 
-func newChecker(ctx context.Context, file *os.File, found fileState, watch Watcher) *checker {
+func newChecker(ctx context.Context, file *os.File, found boltfile.State, watch Watcher) *checker {
 	c := &checker{
 		watch:         watch,
 		conversations: make(map[uint64]store.Conversation),
@@ -95,15 +96,15 @@ func newChecker(ctx context.Context, file *os.File, found fileState, watch Watch
 		sequences:     make(map[string]uint64),
 		orphans:       make(map[uint64]bool),
 	}
-	c.Size = found.size
-	done, size := int64(0), int64(found.meta.pageSize)
-	c.walk = walk{
-		pages:   pages{file: file, meta: found.meta},
-		problem: func(_ [][]byte, err error) { watch.problem(err) },
-		found:   c.look,
-		visited: func(span uint64) error {
+	c.Size = found.Size
+	done, size := int64(0), int64(found.Meta.PageSize)
+	c.Walk = boltfile.Walk{
+		Reader:  boltfile.Reader{File: file, Meta: found.Meta},
+		Problem: func(_ [][]byte, err error) { watch.problem(err) },
+		Found:   c.look,
+		Visited: func(span uint64) error {
 			done += int64(span) * size
-			watch.progress(done, found.size)
+			watch.progress(done, found.Size)
 			return ctx.Err()
 		},
 	}
@@ -113,7 +114,7 @@ func newChecker(ctx context.Context, file *os.File, found fileState, watch Watch
 // otherMeta looks at the meta page that is not in use.
 func (c *checker) otherMeta() {
 	for i := range int64(2) {
-		if _, ok := readMeta(c.file, i*int64(c.meta.pageSize)); !ok {
+		if _, ok := boltfile.ReadMeta(c.File, i*int64(c.Meta.PageSize)); !ok {
 			c.watch.problem(fmt.Errorf("the meta page %d is damaged: what was written last may be missing; the next write makes the page anew", i))
 		}
 	}
@@ -122,41 +123,41 @@ func (c *checker) otherMeta() {
 // leftOver looks at the pages that no tree has.
 func (c *checker) leftOver() {
 	lost := int64(0)
-	for id := range c.meta.pages {
-		if !c.has(id) {
+	for id := range c.Meta.Pages {
+		if !c.Has(id) {
 			lost++
 		}
 	}
-	free := int64(c.free) + lost
-	if c.meta.hasFreelist() && lost > 0 {
+	free := int64(c.Walk.Free) + lost
+	if c.Meta.HasFreelist() && lost > 0 {
 		c.watch.problem(fmt.Errorf("%d pages are neither in use nor free: compact gives them back", lost))
 	}
-	c.Free = free*int64(c.meta.pageSize) + max(0, c.Size-int64(c.meta.pages)*int64(c.meta.pageSize))
+	c.Report.Free = free*int64(c.Meta.PageSize) + max(0, c.Size-int64(c.Meta.Pages)*int64(c.Meta.PageSize))
 }
 
-// look looks at one element of a leaf.
-func (c *checker) look(bucket [][]byte, e element) error {
+// look looks at one boltfile.Element of a leaf.
+func (c *checker) look(bucket [][]byte, e boltfile.Element) error {
 	if len(bucket) == 0 {
-		name := string(e.key)
-		if !e.bucket || !slices.ContainsFunc(allBuckets, func(b []byte) bool { return string(b) == name }) {
+		name := string(e.Key)
+		if !e.Bucket || !slices.ContainsFunc(allBuckets, func(b []byte) bool { return string(b) == name }) {
 			c.watch.problem(fmt.Errorf("%q is no part of a store", name))
 			return nil
 		}
-		c.sequences[name] = native.Uint64(e.value[8:])
+		c.sequences[name] = e.Sequence()
 		return nil
 	}
 	name := bucket[0]
-	if len(bucket) > 1 || e.bucket {
-		c.watch.problem(fmt.Errorf("%s has a bucket %q, and should have none", name, e.key))
+	if len(bucket) > 1 || e.Bucket {
+		c.watch.problem(fmt.Errorf("%s has a bucket %q, and should have none", name, e.Key))
 		return nil
 	}
-	kept, err := c.lookIn(string(name), e.key, e.value)
+	kept, err := c.lookIn(string(name), e.Key, e.Value)
 	if err != nil {
 		c.watch.problem(fmt.Errorf("%s: %w", name, err))
 		return nil
 	}
 	if kept && c.keep != nil {
-		return c.keep(name, e.key, e.value)
+		return c.keep(name, e.Key, e.Value)
 	}
 	return nil
 }

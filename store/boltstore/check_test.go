@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,6 +19,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/openhands-local/openhands-local/store"
+	"github.com/openhands-local/openhands-local/store/boltstore/boltfile"
 	"github.com/openhands-local/openhands-local/store/storetest"
 )
 
@@ -214,20 +216,18 @@ var damages = []struct {
 	}), want: " of another page"},
 	{name: "twice", bytes: func(file []byte) []byte {
 		f := fileOf(file)
-		root, _ := elements(nil, file[f.meta.root*uint64(f.meta.pageSize):])
-		of := func(bucket []byte) []byte {
-			return root[slices.IndexFunc(root, func(e element) bool { return bytes.Equal(e.key, bucket) })].value
-		}
+		root := file[f.Meta.Root*uint64(f.Meta.PageSize):]
+		of := func(bucket []byte) []byte { return root[bytes.Index(root, bucket)+len(bucket):] } // the value follows the key
 		copy(of(newestBucket)[:8], of(eventsBucket))
 		return file
 	}, want: "is used twice"},
 	{name: "no such page", bytes: first(isBranch, func(page []byte) { native.PutUint64(page[pageHeader+8:], 1<<60) }), want: "is none of the file's 2 to"},
 	{name: "list of free pages", bytes: first(isFreelist, func(page []byte) { native.PutUint64(page[pageHeader+8:], 1<<60) }), want: "the list of free pages at page"},
 	{name: "free and in use", bytes: func(file []byte) []byte {
-		m, _ := readMeta(bytes.NewReader(file), 0)
+		m, _ := boltfile.ReadMeta(bytes.NewReader(file), 0)
 		return first(isFreelist, func(page []byte) {
 			native.PutUint16(page[10:], 1)
-			native.PutUint64(page[pageHeader:], m.root)
+			native.PutUint64(page[pageHeader:], m.Root)
 		})(file)
 	}, want: "is in use and in the list of free pages"},
 	{name: "lost pages", bytes: first(isFreelist, func(page []byte) { native.PutUint16(page[10:], native.Uint16(page[10:])-1) }), want: "1 pages are neither in use nor free"},
@@ -238,8 +238,8 @@ var damages = []struct {
 		return file
 	}, want: "both meta pages are damaged"},
 	{name: "cut short", bytes: func(file []byte) []byte {
-		m := fileOf(file).meta
-		return file[:int64(m.pages-1)*int64(m.pageSize)]
+		m := fileOf(file).Meta
+		return file[:int64(m.Pages-1)*int64(m.PageSize)]
 	}, want: "cut short", lost: onPage},
 }
 
@@ -258,13 +258,13 @@ func put(bucket []byte, key, value string) func(*bolt.Tx) error {
 func first(choose func(page []byte) bool, change func(page []byte)) func([]byte) []byte {
 	return func(file []byte) []byte {
 		f := fileOf(file)
-		used := walk{pages: f, problem: func([][]byte, error) {}}
-		free, span, _ := f.freelist()
-		_ = used.all()
-		size := int(f.meta.pageSize)
+		used := boltfile.Walk{Reader: f, Problem: func([][]byte, error) {}}
+		free, span, _ := f.FreePages()
+		_ = used.All()
+		size := int(f.Meta.PageSize)
 		for at := 2 * size; at < len(file); at += size {
 			id := uint64(at / size)
-			inTree := used.has(id) && !slices.Contains(free, id) || span > 0 && id == f.meta.freelist
+			inTree := used.Has(id) && !slices.Contains(free, id) || span > 0 && id == f.Meta.Freelist
 			if page := file[at : at+size]; inTree && native.Uint64(page) == id && choose(page) {
 				change(page)
 				return file
@@ -275,13 +275,21 @@ func first(choose func(page []byte) bool, change func(page []byte)) func([]byte)
 }
 
 // fileOf reads pages of a file in memory.
-func fileOf(file []byte) pages {
-	m, _ := readMeta(bytes.NewReader(file), 0)
-	if other, ok := readMeta(bytes.NewReader(file), int64(os.Getpagesize())); ok && other.txid > m.txid {
+func fileOf(file []byte) boltfile.Reader {
+	m, _ := boltfile.ReadMeta(bytes.NewReader(file), 0)
+	if other, ok := boltfile.ReadMeta(bytes.NewReader(file), int64(os.Getpagesize())); ok && other.TxID > m.TxID {
 		m = other
 	}
-	return pages{file: bytes.NewReader(file), meta: m}
+	return boltfile.Reader{File: bytes.NewReader(file), Meta: m}
 }
+
+// Of a page of bbolt: see package boltfile.
+const (
+	branchFlag, leafFlag, freelistFlag = 0x01, 0x02, 0x10
+	pageHeader, elementSize            = 16, 16
+)
+
+var native = binary.NativeEndian
 
 func isLeaf(page []byte) bool {
 	return native.Uint16(page[8:]) == leafFlag && native.Uint16(page[10:]) > 2 && native.Uint32(page[12:]) == 0 && bytes.Contains(page, benchEvent)

@@ -2,11 +2,8 @@ package boltstore
 
 import (
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,19 +14,20 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/openhands-local/openhands-local/store"
+	"github.com/openhands-local/openhands-local/store/boltstore/boltfile"
 )
 
 // openFile opens the database at path for writing, once it is sure that bbolt
 // can: bbolt does not survive a damaged page while it looks for free ones.
 // found is what the file was like.
-func openFile(path string) (db *bolt.DB, file *os.File, found fileState, err error) {
+func openFile(path string) (db *bolt.DB, file *os.File, found boltfile.State, err error) {
 	if _, missing := os.Lstat(path); errors.Is(missing, fs.ErrNotExist) {
 		makeFile(path)
 	}
 	const tries = 10
 	for i := 0; ; i++ {
 		if err := verify(path); err != nil {
-			return nil, nil, fileState{}, err
+			return nil, nil, boltfile.State{}, err
 		}
 		db, file, found, err = boltOpen(path, &bolt.Options{
 			NoFreelistSync:  true,
@@ -41,19 +39,13 @@ func openFile(path string) (db *bolt.DB, file *os.File, found fileState, err err
 		}
 		// The file was replaced (see Compact) while its lock was waited for.
 		if err := db.Close(); err != nil {
-			return nil, nil, fileState{}, err
+			return nil, nil, boltfile.State{}, err
 		}
 	}
 }
 
-// fileState is what inspect finds.
-type fileState struct {
-	size int64
-	meta meta // the zero value when no meta page is valid
-}
-
 // boltOpen opens a file with bbolt, which locks it.
-func boltOpen(path string, o *bolt.Options) (db *bolt.DB, file *os.File, found fileState, err error) {
+func boltOpen(path string, o *bolt.Options) (db *bolt.DB, file *os.File, found boltfile.State, err error) {
 	defer func() {
 		if err != nil && file != nil {
 			file.Close() // bbolt does not, when it panics
@@ -68,7 +60,7 @@ func boltOpen(path string, o *bolt.Options) (db *bolt.DB, file *os.File, found f
 			return nil, err
 		}
 		file = f
-		found, err = inspect(f)
+		found, err = boltfile.Inspect(f)
 		return f, err
 	}
 	db, err = bolt.Open(path, 0o600, o)
@@ -90,13 +82,13 @@ func sameFile(f *os.File, name string) bool {
 
 // openReadOnly opens a file that is there for reading, with a lock that keeps
 // writers out. Nothing of it but the meta pages has been read.
-func openReadOnly(path string) (db *bolt.DB, file *os.File, found fileState, err error) {
+func openReadOnly(path string) (db *bolt.DB, file *os.File, found boltfile.State, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, nil, fileState{}, err
+		return nil, nil, boltfile.State{}, err
 	}
 	if info.Size() == 0 {
-		return nil, nil, fileState{}, errEmpty
+		return nil, nil, boltfile.State{}, errEmpty
 	}
 	return boltOpen(path, &bolt.Options{ReadOnly: true})
 }
@@ -114,11 +106,11 @@ func verify(path string) error {
 		return err
 	}
 	var problem error
-	w := walk{pages: pages{file: file, meta: found.meta, ahead: &readAhead{}}, problem: func(_ [][]byte, err error) { problem = cmp.Or(problem, err) }}
-	if found.meta.hasFreelist() {
-		_, _, problem = w.freelist()
+	w := boltfile.Walk{Reader: boltfile.Reader{File: file, Meta: found.Meta, Ahead: true}, Problem: func(_ [][]byte, err error) { problem = cmp.Or(problem, err) }}
+	if found.Meta.HasFreelist() {
+		_, _, problem = w.FreePages()
 	} else {
-		_ = w.all() // found is not set
+		_ = w.All() // Found is not set
 	}
 	if problem != nil {
 		problem = fmt.Errorf("%w: %w", store.ErrCorrupt, problem)
@@ -142,71 +134,6 @@ func makeFile(path string) {
 	if err == nil && db.Close() == nil {
 		_ = os.Link(f.Name(), path) // not renamed: another process may have made one meanwhile
 	}
-}
-
-// inspect reads what bbolt's meta pages say of the file, and refuses one that
-// is shorter than they say: bbolt opens it, and the process dies when it reads
-// beyond the end. A file without a valid meta page is left for bbolt to refuse.
-func inspect(f *os.File) (fileState, error) {
-	pageSize := int64(os.Getpagesize())
-	meta, ok := readMeta(f, 0)
-	if ok {
-		pageSize = int64(meta.pageSize)
-	}
-	if second, ok2 := readMeta(f, pageSize); ok2 && (!ok || second.txid > meta.txid) {
-		meta, ok = second, true
-	}
-	// The size is asked for last: another process may have the file open, and
-	// it makes the file longer before a meta page says so.
-	info, err := f.Stat()
-	if err != nil {
-		return fileState{}, err
-	}
-	found := fileState{size: info.Size()}
-	if !ok {
-		return found, nil
-	}
-	found.meta = meta
-	if want := int64(meta.pages) * int64(meta.pageSize); found.size < want {
-		return found, fmt.Errorf("%w: the file has been cut short, it has %d of %d bytes", store.ErrCorrupt, found.size, want)
-	}
-	return found, nil
-}
-
-// meta is the part of a bbolt meta page that matters here.
-type meta struct {
-	pageSize uint32
-	root     uint64 // page that the tree begins with
-	freelist uint64 // page of the list of free pages: see hasFreelist
-	pages    uint64 // that the file must have
-	txid     uint64
-}
-
-// hasFreelist tells whether the file has a list of free pages: it was closed.
-func (m meta) hasFreelist() bool {
-	const none = 1<<64 - 1
-	return m.pageSize > 0 && m.freelist != none
-}
-
-// readMeta reads the meta page at an offset; ok tells that it is valid.
-//
-//	page header 16, magic 4, version 4, page size 4, flags 4,
-//	root bucket 16, freelist 8, pages 8, transaction 8, FNV-1a 8 of the meta
-func readMeta(f io.ReaderAt, offset int64) (m meta, ok bool) {
-	b := make([]byte, 80)
-	if _, err := f.ReadAt(b, offset); err != nil {
-		return meta{}, false
-	}
-	sum := fnv.New64a()
-	sum.Write(b[16:72])
-	order := binary.NativeEndian
-	return meta{
-		pageSize: order.Uint32(b[24:]),
-		root:     order.Uint64(b[32:]),
-		freelist: order.Uint64(b[48:]),
-		pages:    order.Uint64(b[56:]),
-		txid:     order.Uint64(b[64:]),
-	}, order.Uint32(b[16:]) == 0xED0CDAED && order.Uint64(b[72:]) == sum.Sum64()
 }
 
 // syncFolder makes a new file's name survive the death of the machine.

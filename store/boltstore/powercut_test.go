@@ -16,6 +16,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/openhands-local/openhands-local/store"
+	"github.com/openhands-local/openhands-local/store/boltstore/boltfile"
 	"github.com/openhands-local/openhands-local/store/storetest"
 )
 
@@ -40,8 +41,8 @@ func takeImage(t *testing.T, path string) image {
 	size := int64(os.Getpagesize())
 	used := uint64(4) // of a new file
 	for at := range int64(2) {
-		if m, ok := readMeta(f, at*size); ok {
-			used = max(used, m.pages)
+		if m, ok := boltfile.ReadMeta(f, at*size); ok {
+			used = max(used, m.Pages)
 		}
 	}
 	i := image{size: info.Size(), pages: map[int64]string{}}

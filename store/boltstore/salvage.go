@@ -15,6 +15,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/openhands-local/openhands-local/store"
+	"github.com/openhands-local/openhands-local/store/boltstore/boltfile"
 )
 
 // Salvage makes a new store at the path to, which must not exist, of all that
@@ -41,14 +42,14 @@ func salvage(ctx context.Context, path, to string, watch Watcher) (Report, error
 		return Report{}, err
 	}
 	defer file.Close()
-	found, err := inspect(file)
+	found, err := boltfile.Inspect(file)
 	if err != nil {
 		watch.problem(err)
 	}
-	if found.meta.pageSize == 0 {
+	if found.Meta.PageSize == 0 {
 		watch.problem(errors.New("both meta pages are damaged"))
 		size := uint32(os.Getpagesize())
-		found.meta = meta{pageSize: size, pages: uint64(found.size) / uint64(size)}
+		found.Meta = boltfile.Meta{PageSize: size, Pages: uint64(found.Size) / uint64(size)}
 	}
 	if _, err := os.Lstat(to); err == nil {
 		return Report{}, fmt.Errorf("%s: %w", to, os.ErrExist)
@@ -82,7 +83,7 @@ func salvage(ctx context.Context, path, to string, watch Watcher) (Report, error
 // noteDamage returns in which buckets problems are met from now on; "" is any.
 func (c *checker) noteDamage() map[string]bool {
 	damaged := make(map[string]bool)
-	c.problem = func(bucket [][]byte, err error) {
+	c.Problem = func(bucket [][]byte, err error) {
 		name := ""
 		if len(bucket) > 0 {
 			name = string(bucket[0])
@@ -122,7 +123,7 @@ func (c *checker) copyTo(ctx context.Context, s *Store, more func() error) error
 		}
 		return flush()
 	}
-	if err := c.all(); err != nil {
+	if err := c.All(); err != nil {
 		return err
 	}
 	if err := more(); err != nil {
@@ -164,20 +165,20 @@ func (c *checker) order(tx *bolt.Tx) error {
 }
 
 // leaves yields the elements of the leaves that no tree has led to.
-func (c *checker) leaves(yield func(e element) error) error {
-	for id := uint64(2); id < c.meta.pages; id++ {
-		if c.has(id) {
+func (c *checker) leaves(yield func(e boltfile.Element) error) error {
+	for id := uint64(2); id < c.Meta.Pages; id++ {
+		if c.Has(id) {
 			continue
 		}
-		p, err := c.read(id)
-		if err != nil || p.flags != leafFlag {
+		p, err := c.Read(id)
+		if err != nil || !p.Leaf {
 			continue
 		}
-		if err := c.visited(p.span); err != nil {
+		if err := c.Visited(p.Span); err != nil {
 			return err
 		}
-		for _, e := range p.elements {
-			if e.bucket {
+		for _, e := range p.Elements {
+			if e.Bucket {
 				continue
 			}
 			if err := yield(e); err != nil {
@@ -196,8 +197,8 @@ func (c *checker) lostConversations() error {
 		known[conversation.ID] = true
 	}
 	lost := make(map[string]store.Conversation)
-	err := c.leaves(func(e element) error {
-		conversation, err := readConversation(e.key, e.value)
+	err := c.leaves(func(e boltfile.Element) error {
+		conversation, err := readConversation(e.Key, e.Value)
 		if err != nil || known[conversation.ID] {
 			return nil
 		}
@@ -221,17 +222,17 @@ func (c *checker) lostConversations() error {
 
 // lostEvents looks for events of known conversations in all leaves.
 func (c *checker) lostEvents() error {
-	return c.leaves(func(e element) error {
-		if len(e.key) != 16 {
+	return c.leaves(func(e boltfile.Element) error {
+		if len(e.Key) != 16 {
 			return nil
 		}
-		if _, ok := c.conversations[binary.BigEndian.Uint64(e.key)]; !ok || eventID(e.key) < 0 || eventID(e.key) > store.MaxID {
+		if _, ok := c.conversations[binary.BigEndian.Uint64(e.Key)]; !ok || eventID(e.Key) < 0 || eventID(e.Key) > store.MaxID {
 			return nil
 		}
-		if _, content, err := unseal(e.value); err != nil || !bytes.HasPrefix(content, []byte("{")) {
+		if _, content, err := unseal(e.Value); err != nil || !bytes.HasPrefix(content, []byte("{")) {
 			return nil
 		}
-		return c.keep(eventsBucket, e.key, e.value)
+		return c.keep(eventsBucket, e.Key, e.Value)
 	})
 }
 
@@ -321,9 +322,9 @@ func cutTail(path string) error {
 	if err != nil {
 		return err
 	}
-	found, err := inspect(f)
+	found, err := boltfile.Inspect(f)
 	if err == nil {
-		err = errors.Join(f.Truncate(int64(found.meta.pages)*int64(found.meta.pageSize)), f.Sync())
+		err = errors.Join(f.Truncate(int64(found.Meta.Pages)*int64(found.Meta.PageSize)), f.Sync())
 	}
 	return errors.Join(err, f.Close())
 }
