@@ -30,8 +30,9 @@ import (
 type Config struct {
 	Conversations *conversation.Service
 	Store         store.Store
-	// Workspace opens the files of a conversation.
-	Workspace func(id string) (*workspace.Workspace, error)
+	// Workspace opens the files of a conversation, and makes a place for them if
+	// create is set.
+	Workspace func(id string, create bool) (*workspace.Workspace, error)
 	// Reset removes everything and begins as on an empty folder.
 	Reset func(context.Context) error
 	// Frontend answers GET and HEAD where the API has nothing: the web UI.

@@ -22,6 +22,7 @@ import (
 	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 	"github.com/openhands-local/openhands-local/api/settings"
+	"github.com/openhands-local/openhands-local/api/workspace"
 	"github.com/openhands-local/openhands-local/gen"
 	"github.com/openhands-local/openhands-local/store"
 )
@@ -79,6 +80,7 @@ var refusals = []struct {
 	{io.ErrUnexpectedEOF, *ours(http.StatusBadRequest, "The body ends before its end.")},
 	{syscall.EMFILE, *errNoFiles},
 	{syscall.ENFILE, *errNoFiles},
+	{workspace.ErrNoFolder, *ours(http.StatusInsufficientStorage, "Nothing can be uploaded: this server keeps nothing (--data memory), and there is no folder for temporary files. Start openhands-local with a folder in --data or --workspace.")},
 	{store.ErrCorrupt, *ours(http.StatusInternalServerError, "What was asked for is damaged on the disk and cannot be read. `openhands-local check` tells what else is; a backup has it whole.")},
 }
 

@@ -8,7 +8,6 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
-	"os"
 
 	"github.com/labstack/echo/v4"
 
@@ -30,7 +29,12 @@ type failure struct {
 // within opens the workspace of a conversation for the time of a function,
 // whose errors it turns into answers.
 func (d *deps) within(id string, do func(*workspace.Workspace) error) error {
-	w, err := d.Workspace(id)
+	return d.open(id, false, do)
+}
+
+// open is within, after making a place for files if create is set.
+func (d *deps) open(id string, create bool, do func(*workspace.Workspace) error) error {
+	w, err := d.Workspace(id, create)
 	if err != nil {
 		return err
 	}
@@ -95,28 +99,16 @@ func (o *files) SelectFile(c echo.Context, id string, q gen.SelectFileParams) er
 // ZipCurrentWorkspace answers all files as one archive.
 func (o *files) ZipCurrentWorkspace(c echo.Context, id string) error {
 	return o.within(id, func(w *workspace.Workspace) error {
-		// Whole before it is sent: a file that cannot be read is then an
-		// answer, and the length is known.
-		archive, err := os.CreateTemp("", "openhands-local-*.zip")
-		if err != nil {
-			return err
+		// Sent as it is made: there may be no folder to make it in.
+		answer := c.Response()
+		answer.Header().Set("Content-Disposition", `attachment; filename="workspace.zip"`)
+		answer.Header().Set("Content-Type", "application/zip")
+		err := w.Zip(c.Request().Context(), answer)
+		if err != nil && answer.Committed {
+			o.Log.Error("an archive was cut", "conversation", id, "err", err)
+			panic(http.ErrAbortHandler) // a cut answer must not look whole
 		}
-		defer os.Remove(archive.Name())
-		defer archive.Close()
-		if err := w.Zip(c.Request().Context(), archive); err != nil {
-			return err
-		}
-		size, err := archive.Seek(0, io.SeekCurrent)
-		if err != nil {
-			return err
-		}
-		if _, err := archive.Seek(0, io.SeekStart); err != nil {
-			return err
-		}
-		h := c.Response().Header()
-		h.Set("Content-Disposition", `attachment; filename="workspace.zip"`)
-		h.Set("Content-Length", fmt.Sprint(size))
-		return c.Stream(http.StatusOK, "application/zip", archive)
+		return err
 	})
 }
 
@@ -135,7 +127,7 @@ func (o *files) UploadFiles(c echo.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	return o.within(id, func(w *workspace.Workspace) error {
+	return o.open(id, true, func(w *workspace.Workspace) error {
 		for {
 			part, err := parts.NextRawPart()
 			if errors.Is(err, io.EOF) {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path"
 	"path/filepath"
 	"sync"
 
@@ -37,6 +38,7 @@ const (
 // or all share one.
 type workspaces struct {
 	shared string // --workspace; empty for one each
+	memory bool   // one each, in a temporary folder
 
 	mu   sync.Mutex
 	each string          // their parent; empty while a temporary one is not made
@@ -44,39 +46,51 @@ type workspaces struct {
 }
 
 // newWorkspaces decides where files lie. With data in memory that is a
-// temporary folder, made when it is first asked for and removed at the end,
-// or after it.
+// temporary folder, made for the first upload and removed at the end, or after
+// it: until then, and where there can be none, workspaces are empty. Files in
+// memory would be bounded by nothing, and every promise of package workspace
+// about links, pipes and repositories is one of the system's.
 func newWorkspaces(shared, folder string) (*workspaces, error) {
 	switch {
 	case shared != "":
 		abs, err := filepath.Abs(shared)
 		return &workspaces{shared: abs}, err
 	case folder == Memory:
-		return &workspaces{}, nil
+		return &workspaces{memory: true}, nil
 	}
 	return &workspaces{each: filepath.Join(folder, workspacesFolder)}, nil
 }
 
-// open opens the workspace of a conversation, whose id is valid.
-func (w *workspaces) open(id string) (*workspace.Workspace, error) {
+// open opens the workspace of a conversation, whose id is valid, and makes its
+// folder if create is set.
+func (w *workspaces) open(id string, create bool) (*workspace.Workspace, error) {
 	dir := w.shared
 	if dir == "" {
-		parent, err := w.parent()
+		parent, err := w.parent(create)
 		if err != nil {
 			return nil, err
 		}
-		dir = filepath.Join(parent, id)
+		if parent != "" {
+			dir = filepath.Join(parent, id)
+		}
 	}
-	return workspace.Open(dir, filepath.ToSlash(dir))
+	shown := filepath.ToSlash(dir)
+	if w.memory || !path.IsAbs(shown) { // on Windows it begins with a drive
+		shown = workspace.Folder
+	}
+	if create {
+		return workspace.Create(dir, shown)
+	}
+	return workspace.Open(dir, shown)
 }
 
-func (w *workspaces) parent() (string, error) {
+func (w *workspaces) parent(create bool) (string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.each == "" {
+	if w.each == "" && create {
 		temp, err := scratch.New()
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("%w: %w", workspace.ErrNoFolder, err)
 		}
 		w.temp, w.each = temp, temp.Name
 	}

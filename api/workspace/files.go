@@ -112,7 +112,7 @@ func (w *Workspace) Read(name string) (string, error) {
 // never before: until then the new one is beside it under a name that begins
 // with .upload-, which a crash leaves behind. A link is replaced, not followed.
 // The error is [ErrOutside], [ErrFolder] for a folder, such as "",
-// [fs.ErrInvalid], or one of r or the system [sub_upload_files].
+// [fs.ErrInvalid], [ErrNoFolder], or one of r or the system [sub_upload_files].
 //
 // The real server lists as skipped only what is outside: a file that cannot be
 // written for another reason is listed as uploaded.
@@ -127,6 +127,9 @@ func (w *Workspace) Upload(name string, r io.Reader) (shown string, err error) {
 
 // write is Upload to a local name.
 func (w *Workspace) write(local string, r io.Reader) error {
+	if w.root == nil {
+		return ErrNoFolder
+	}
 	if len(local) > MaxName {
 		return fmt.Errorf("a name of %d bytes: %w", len(local), syscall.ENAMETOOLONG)
 	}

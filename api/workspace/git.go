@@ -87,7 +87,9 @@ func (w *Workspace) Changes(ctx context.Context) ([]Change, error) {
 // and those directly in it whose name does not begin with a dot.
 func (w *Workspace) repositories() ([]string, error) {
 	entries, err := w.readDir(".")
-	if err != nil {
+	if w.absent(err) {
+		return nil, ErrNoRepository
+	} else if err != nil {
 		return nil, err
 	}
 	var dirs []string
@@ -106,6 +108,9 @@ func (w *Workspace) repositories() ([]string, error) {
 }
 
 func (w *Workspace) isRepository(dir string) bool {
+	if w.root == nil {
+		return false
+	}
 	info, err := w.root.Stat(path.Join(dir, ".git"))
 	return err == nil && info.IsDir()
 }
@@ -152,6 +157,9 @@ func lines(b []byte) string {
 // content returns what git keeps of a file: its bytes, or the path that a link
 // leads to.
 func (w *Workspace) content(local string) ([]byte, error) {
+	if w.root == nil {
+		return nil, fs.ErrNotExist
+	}
 	info, err := w.root.Lstat(local)
 	if errors.Is(err, w.escapes) {
 		return nil, err

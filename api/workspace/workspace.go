@@ -51,6 +51,9 @@ var (
 
 	// ErrNoRepository tells that there is no git repository.
 	ErrNoRepository = errors.New("not a git repository")
+
+	// ErrNoFolder tells that there is nowhere to put a file.
+	ErrNoFolder = errors.New("no folder for files")
 )
 
 // An OutsideError refuses a name that leads out of the workspace.
@@ -68,7 +71,7 @@ func (e *OutsideError) Unwrap() error { return ErrOutside }
 // A Workspace is an open workspace. Its methods may be called at once from
 // several goroutines.
 type Workspace struct {
-	root  *os.Root
+	root  *os.Root // nil while there is no folder
 	shown string
 
 	// escapes is what root answers to a name that leads out. Package os has no
@@ -76,19 +79,28 @@ type Workspace struct {
 	escapes error
 }
 
-// Open opens the workspace in the folder dir, which is made, with mode 0700,
-// when it is missing. shown is the folder that clients see it as: absolute,
-// with slashes, not the root of everything; [Folder] is the usual one.
+// Create is [Open] of a workspace whose folder is made, with mode 0700, when it
+// is missing.
+func Create(dir, shown string) (*Workspace, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	return Open(dir, shown)
+}
+
+// Open opens the workspace in the folder dir. While there is no such folder the
+// workspace is empty, and [ErrNoFolder] refuses what is uploaded. shown is the
+// folder that clients see it as: absolute, with slashes, not the root of
+// everything; [Folder] is the usual one.
 func Open(dir, shown string) (*Workspace, error) {
 	shown = path.Clean(shown)
 	if !path.IsAbs(shown) || shown == "/" {
 		return nil, fmt.Errorf("a workspace cannot be shown as %s", shown)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
 	root, err := os.OpenRoot(dir)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
+		return &Workspace{shown: shown, escapes: ErrOutside}, nil
+	} else if err != nil {
 		return nil, err
 	}
 	_, err = root.Lstat("..")
@@ -99,7 +111,12 @@ func Open(dir, shown string) (*Workspace, error) {
 }
 
 // Close closes the workspace. Its files stay.
-func (w *Workspace) Close() error { return w.root.Close() }
+func (w *Workspace) Close() error {
+	if w.root == nil {
+		return nil
+	}
+	return w.root.Close()
+}
 
 // Shown returns the absolute path that clients see for a name: the shown
 // folder and the name, joined and not cleaned, or an absolute name as it is.
@@ -155,7 +172,11 @@ func (w *Workspace) stat(name string) (local string, info fs.FileInfo, err error
 	if err != nil {
 		return "", nil, err
 	}
-	info, err = w.root.Stat(local)
+	if w.root == nil {
+		err = fs.ErrNotExist
+	} else {
+		info, err = w.root.Stat(local)
+	}
 	if err = w.outside(name, err); err != nil && !errors.Is(err, ErrOutside) {
 		err = fmt.Errorf("%s: %w", w.Shown(name), fs.ErrNotExist)
 	}
@@ -165,6 +186,9 @@ func (w *Workspace) stat(name string) (local string, info fs.FileInfo, err error
 // open opens a file or folder for reading. It does not wait for the other end
 // of a pipe.
 func (w *Workspace) open(local string) (*os.File, error) {
+	if w.root == nil {
+		return nil, fs.ErrNotExist
+	}
 	return w.root.OpenFile(local, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }
 

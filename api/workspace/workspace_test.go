@@ -18,9 +18,9 @@ const shown = "/srv/data/ws"
 func open(t testing.TB) (*Workspace, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "ws")
-	w, err := Open(dir, shown)
+	w, err := Create(dir, shown)
 	if err != nil {
-		t.Fatalf("Open(%s) = %v", dir, err)
+		t.Fatalf("Create(%s) = %v", dir, err)
 	}
 	t.Cleanup(func() { w.Close() })
 	return w, dir
@@ -49,17 +49,59 @@ func put(t testing.TB, dir string, files map[string]string) {
 	}
 }
 
+// TestOpenMissing: a workspace without a folder is empty, makes none, and takes
+// nothing.
+func TestOpenMissing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "missing")
+	for _, dir := range []string{dir, ""} {
+		w, err := Open(dir, shown)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if list, err := w.List(""); len(list) > 0 || err != nil {
+			t.Errorf("List = %q, %v, want none", list, err)
+		}
+		if _, err := w.List(".."); !errors.Is(err, ErrOutside) {
+			t.Errorf("List(..) = %v, want %v", err, ErrOutside)
+		}
+		if _, err := w.Read("a"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("Read = %v, want %v", err, fs.ErrNotExist)
+		}
+		if names, _ := archive(t, w); len(names) > 0 {
+			t.Errorf("Zip = %q, want none", names)
+		}
+		if _, err := w.Changes(t.Context()); !errors.Is(err, ErrNoRepository) {
+			t.Errorf("Changes = %v, want %v", err, ErrNoRepository)
+		}
+		if _, _, err := w.Diff(t.Context(), "a/b"); !errors.Is(err, ErrNoRepository) {
+			t.Errorf("Diff = %v, want %v", err, ErrNoRepository)
+		}
+		if found, err := w.Microagents(t.Context()); len(found) > 0 || err != nil {
+			t.Errorf("Microagents = %v, %v, want none", found, err)
+		}
+		if _, err := w.Upload("a", strings.NewReader("")); !errors.Is(err, ErrNoFolder) {
+			t.Errorf("Upload = %v, want %v", err, ErrNoFolder)
+		}
+		if err := w.Close(); err != nil {
+			t.Errorf("Close = %v", err)
+		}
+	}
+	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder is there: %v", err)
+	}
+}
+
 func TestOpen(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
 	for _, shown := range []string{"", ".", "workspace", "/", "//", "/a/.."} {
-		if w, err := Open(dir, shown); err == nil {
+		if w, err := Create(dir, shown); err == nil {
 			t.Errorf("Open(dir, %q) = %v, want an error", shown, w)
 		}
 	}
 	for range 2 { // the second time it is there
-		w, err := Open(dir, "/shown/")
+		w, err := Create(dir, "/shown/")
 		if err != nil {
-			t.Fatalf("Open = %v", err)
+			t.Fatalf("Create = %v", err)
 		}
 		if got, want := w.Shown("x"), "/shown/x"; got != want {
 			t.Errorf("Shown = %q, want %q", got, want)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -79,9 +80,10 @@ func TestContainer(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = os.Chmod(image, 0o755) })
 
-	start := func() (c *exec.Cmd, url string) {
+	start := func(flags ...string) (c *exec.Cmd, url string) {
 		ready := filepath.Join(data, "ready.json")
 		c = inImage(t, image, r, append(execForm(t, r["ENTRYPOINT"]), "--addr=127.0.0.1:0", "--ready-file="+r["VOLUME"]+"/ready.json")...)
+		c.Args = append(c.Args, flags...)
 		log := new(bytes.Buffer)
 		c.Stderr = log
 		err := c.Start()
@@ -126,7 +128,9 @@ func TestContainer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprint(part, strings.Repeat("x", 1<<20))
+	random := make([]byte, 1<<20) // which no archive makes smaller
+	_, _ = rand.Read(random)
+	_, _ = part.Write(random)
 	if err := m.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -135,6 +139,7 @@ func TestContainer(t *testing.T) {
 		{"POST", "/api/conversations/c/events", "application/json", `{"action":"message","args":{"content":"Hi"}}`, `{"success":true}`},
 		{"POST", "/api/conversations/c/upload-files", m.FormDataContentType(), form.String(), `"skipped_files":[]`},
 		{"GET", "/api/conversations/c/list-files", "", "", `a.txt`},
+		{"GET", "/api/conversations/c/zip-directory", "", "", "PK\x03\x04"},
 		{"GET", "/server_info", "", "", `"uptime"`},
 		{"GET", "/_local/metrics", "", "", "openhands_local_events_appended_total"},
 	} {
@@ -142,12 +147,41 @@ func TestContainer(t *testing.T) {
 			t.Errorf("%s %s answers %.300s, want %s", q.method, q.path, got, q.want)
 		}
 	}
+	// An archive that cannot be finished must not look whole.
+	if err := os.WriteFile(filepath.Join(data, "workspaces", "c", "unreadable"), nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := http.Get(url + "/api/conversations/c/zip-directory"); err != nil {
+		t.Error(err)
+	} else if text, err := io.ReadAll(resp.Body); err == nil {
+		t.Errorf("an archive with a file that cannot be read is %d bytes and whole", len(text))
+	} else {
+		resp.Body.Close()
+	}
 	stop(c)
 
 	c, url = start()
 	for path, want := range map[string]string{"events": `"content":"Hi"`, "list-files": "a.txt"} {
 		if got := ask(t, "GET", url+"/api/conversations/c/"+path, "", "", "localhost:"+port); !strings.Contains(got, want) {
 			t.Errorf("after a restart GET %s answers %.300s, want %s", path, got, want)
+		}
+	}
+	stop(c)
+
+	// What keeps nothing has no place for files here, and says so.
+	c, url = start("--data=memory")
+	for _, q := range []struct{ method, path, kind, body, want string }{
+		{"POST", "/api/conversations/c/events", "application/json", `{"action":"message","args":{"content":"Hi"}}`, `{"success":true}`},
+		{"GET", "/api/conversations/c/list-files", "", "", `[]`},
+		{"GET", "/api/conversations/c/select-file?file=a.txt", "", "", "file does not exist"},
+		{"GET", "/api/conversations/c/zip-directory", "", "", "PK\x05\x06"}, // an archive of nothing
+		{"GET", "/api/conversations/c/git/changes", "", "", `[]`},
+		{"GET", "/api/conversations/c/git/diff?path=a.txt", "", "", "not a git repository"},
+		{"POST", "/api/conversations/c/upload-files", m.FormDataContentType(), form.String(), "Nothing can be uploaded"},
+		{"POST", "/_local/reset", "application/json", "", ""},
+	} {
+		if got := ask(t, q.method, url+q.path, q.kind, q.body, "localhost:"+port); !strings.Contains(got, q.want) || strings.Contains(got, "Internal") {
+			t.Errorf("%s %s in memory answers %.300q, want %s", q.method, q.path, got, q.want)
 		}
 	}
 	stop(c)
