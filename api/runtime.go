@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strconv"
 
 	"github.com/labstack/echo/v4"
 
@@ -38,7 +37,7 @@ func (o *runtime) GetHosts(c echo.Context, _ string) error {
 }
 
 // AddExperimentConfigForConversation answers false, as upstream does to
-// everything, and keeps nothing. A record tells which values came.
+// everything, and keeps nothing. A log record says which values came.
 func (o *runtime) AddExperimentConfigForConversation(c echo.Context, id string) error {
 	var q gen.ExperimentConfig
 	if err := json.Unmarshal(body(c).JSON, &q); err != nil {
@@ -70,47 +69,21 @@ func (o *runtime) GetPrompt(c echo.Context, id string, q gen.GetPromptParams) er
 	}{"success", text})
 }
 
-// feedbackRecord is where feedback is kept: a JSON array. Upstream posts it
-// to its makers.
-const feedbackRecord = "feedback"
-
-// SubmitFeedback keeps a person's opinion of a conversation here. What upstream
-// answers 500 to is refused as the contract says (recorded sub_feedback).
-func (o *runtime) SubmitFeedback(c echo.Context, id string) error {
-	raw, err := o.Contract().Read("FeedbackRequest", body(c).Raw)
-	if err != nil {
+// SubmitFeedback keeps nothing: upstream posts a person's opinion to its makers,
+// and nobody reads it here. What upstream answers 500 to is refused as the
+// contract says (recorded sub_feedback).
+func (o *runtime) SubmitFeedback(c echo.Context, _ string) error {
+	if _, err := o.Contract().Read("FeedbackRequest", body(c).Raw); err != nil {
 		return err
 	}
-	number := 0
-	err = o.Store.UpdateRecord(c.Request().Context(), feedbackRecord, func(old []byte) ([]byte, error) {
-		var all []json.RawMessage
-		if old != nil {
-			if err := json.Unmarshal(old, &all); err != nil {
-				return nil, err
-			}
-		}
-		one, err := json.Marshal(struct {
-			Conversation string          `json:"conversation_id"`
-			Feedback     json.RawMessage `json:"feedback"`
-		}{id, raw})
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, one)
-		number = len(all)
-		return json.Marshal(all)
-	})
-	if err != nil {
-		return err
-	}
-	type kept struct {
+	type taken struct {
 		FeedbackID string `json:"feedback_id"`
 		Message    string `json:"message"`
 		Password   string `json:"password"`
 	}
-	k := kept{strconv.Itoa(number), "Kept on this machine.", ""}
+	t := taken{"none", "Not kept, and sent to nobody.", ""}
 	return writeJSON(c, http.StatusOK, struct {
-		kept
-		Body kept `json:"body"`
-	}{k, k})
+		taken
+		Body taken `json:"body"`
+	}{t, t})
 }

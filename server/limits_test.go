@@ -202,3 +202,22 @@ func TestFaultCompressed(t *testing.T) {
 		t.Errorf("list-files: %s, want the file alone", a.body)
 	}
 }
+
+// TestFeedbackIsNotKept: feedback is answered in the recorded shape, and nothing of it is
+// kept: the second answer is the first, and no export has it.
+func TestFeedbackIsNotKept(t *testing.T) {
+	s := servertest.NewServer(t, server.Config{})
+	if a := request(t, "POST", s.URL+"/api/conversations/c/events", `{"action":"message","args":{"content":"Hi"}}`); a.status != http.StatusOK {
+		t.Fatal(a)
+	}
+	const none = `"feedback_id":"none","message":"Not kept, and sent to nobody.","password":""`
+	for range 2 {
+		a := request(t, "POST", s.URL+"/api/conversations/c/submit-feedback", `{"polarity":"positive","feedback":"splendid"}`)
+		if want := "{" + none + `,"body":{` + none + "}}"; a.status != http.StatusOK || a.body != want {
+			t.Errorf("submit-feedback = %d %s, want %s", a.status, a.body, want)
+		}
+	}
+	if a := request(t, "GET", s.URL+"/_local/export", ""); !strings.Contains(a.body, `"end"`) || strings.Contains(a.body, "splendid") {
+		t.Errorf("export = %s, want it whole and without feedback", a.body)
+	}
+}
