@@ -155,7 +155,7 @@ func (o *files) UploadFiles(c echo.Context, id string) error {
 				answer.Skipped = append(answer.Skipped, skipped{name, outside.Reason})
 			case err != nil && name != "":
 				answer.Skipped = append(answer.Skipped, skipped{name, err.Error()})
-			default: // a part without a name is told as stored (recorded sub_upload_files)
+			default: // a part without a name is listed as stored (recorded sub_upload_files)
 				answer.Uploaded = append(answer.Uploaded, shown)
 			}
 		}

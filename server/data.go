@@ -141,7 +141,7 @@ func (w *workspaces) close() error {
 }
 
 // openData opens the store of a data folder, which it makes when it is
-// missing, and tells its absolute name. The metrics count what happens in it.
+// missing, and returns its absolute name. The metrics count what happens in it.
 func openData(ctx context.Context, data, key string, log *slog.Logger, m *metrics) (s store.Store, folder string, err error) {
 	if data == Memory {
 		return counted{memstore.New(), m}, Memory, nil
@@ -182,7 +182,7 @@ func openFolder(folder string, log *slog.Logger, m *metrics) (store.Store, error
 	return counted{opened, m}, nil
 }
 
-// isNew tells whether nothing has been stored yet: also what a server left
+// isNew reports whether nothing has been stored yet: also what a server left
 // that was killed before it stored the first settings.
 func isNew(ctx context.Context, s store.Store) bool {
 	_, total, err := s.Conversations(ctx, 0, 0)
@@ -197,16 +197,16 @@ type claim struct {
 	Token string `json:"token"`
 }
 
-// hold tells other processes who serves a folder. It is a courtesy: the lock is
-// the store's.
-func hold(c claim) {
+// writeClaim lets other processes read who serves a folder. It is a courtesy:
+// the lock is the store's.
+func writeClaim(c claim) {
 	if text, err := json.Marshal(c); err == nil && c.Data != Memory {
 		_ = os.WriteFile(filepath.Join(c.Data, holderFile), append(text, '\n'), 0o600)
 	}
 }
 
-// unhold takes back what hold told.
-func unhold(i Info) {
+// removeClaim removes what writeClaim wrote.
+func removeClaim(i Info) {
 	if i.Data != "" && i.Data != Memory {
 		_ = os.Remove(filepath.Join(i.Data, holderFile))
 	}

@@ -119,7 +119,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	s.metrics.gauge("sockets", "Clients of Socket.IO that are connected.", s.live.Sessions)
 	s.info = Info{URL: baseURL(s.listeners[0].Addr()), PID: os.Getpid(), Data: folder, Version: c.Version, API: gen.Version, Recorded: api.Recorded, Strict: c.Strict}
 	token := hexID(rand.Read)
-	hold(claim{s.info, token})
+	writeClaim(claim{s.info, token})
 	s.http = &http.Server{
 		Handler:           s.handler(s.operations(token)),
 		ReadHeaderTimeout: c.bounds.header,
@@ -325,7 +325,7 @@ func (s *Server) Close() error {
 	if s.files != nil {
 		errs = append(errs, s.files.close())
 	}
-	unhold(s.info)
+	removeClaim(s.info)
 	if s.store != nil {
 		errs = append(errs, s.store.Close())
 	}

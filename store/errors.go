@@ -20,7 +20,7 @@ var (
 	ErrInUse     = errors.New("is in use by another process")
 )
 
-// Refused tells what it means that the system did not write a file: [ErrFull] or
+// Refused returns what it means that the system did not write a file: [ErrFull] or
 // [ErrReadOnly], which the error is then too. Other errors come back as they are.
 func Refused(err error) error {
 	for is, given := range refusedErrors {
@@ -31,7 +31,7 @@ func Refused(err error) error {
 	return err
 }
 
-// An Error tells which operation on what failed, and why.
+// An Error says which operation on what failed, and why.
 type Error struct {
 	Op  string // "append", "events", …
 	ID  string // of the conversation, or the record's name; may be empty

@@ -68,7 +68,7 @@ type NewEvent struct {
 	// the same Key to the same conversation answers with the first one's id
 	// and stores nothing. Keys live as long as the conversation.
 	Key string
-	// Digest tells whether two appends with one Key meant the same event.
+	// Digest reports whether two appends with one Key meant the same event.
 	Digest [sha256.Size]byte
 }
 
@@ -134,13 +134,13 @@ type Store interface {
 	// id plus one, 0 for the first. Concurrent callers get distinct,
 	// consecutive ids. When Append returns nil, the event survives the death
 	// of the process and of the machine (as far as the store promises any
-	// durability: memstore does not). repeated tells that Key had been used
+	// durability: memstore does not). repeated reports that Key had been used
 	// for the same Digest, so that nothing was stored; for another Digest the
 	// error is ErrKeyReused. An unknown conversation is ErrNotFound, one whose
 	// highest id is MaxID is ErrFull.
 	//
 	// A context that ends before the event is taken for writing stores
-	// nothing; once it is taken Append waits for the outcome and tells it.
+	// nothing; once it is taken Append waits for the outcome and returns it.
 	Append(ctx context.Context, conversation string, e NewEvent) (id int64, repeated bool, err error)
 
 	// Import stores a whole conversation: c, and events with the ids they

@@ -361,7 +361,7 @@ func (c *comparison) addBase(tree *object.Tree, dir string) error {
 
 // walk compares the files of a folder of the repository, given by its path as
 // git has it and as a list, and of those below. ignores are the patterns of
-// the folders above; excluded tells that they ignore the folder, which is here
+// the folders above; excluded reports that they ignore the folder, which is here
 // only for its tracked files.
 func (c *comparison) walk(dir string, domain []string, ignores []gitignore.Pattern, excluded bool) error {
 	local := path.Join(c.dir, dir)

@@ -116,7 +116,7 @@ func (f *gitFile) ReadAt(p []byte, off int64) (int, error) {
 	return f.File.ReadAt(p, off)
 }
 
-// read tells whether the file may be read from once more.
+// read reports whether the file may be read from once more.
 func (f *gitFile) read() error {
 	if strings.HasSuffix(f.name, ".pack") {
 		if *f.fs.reads++; *f.fs.reads > maxReads {

@@ -61,7 +61,7 @@ func (o *objects) loose(h plumbing.Hash) (plumbing.EncodedObject, error) {
 	defer z.Close()
 	r := bufio.NewReaderSize(z, 4096)
 	const longest = len("commit 9223372036854775807\x00")
-	head, _ := r.Peek(longest) // what is wrong is told by what follows
+	head, _ := r.Peek(longest) // what is wrong shows in what follows
 	head, _, _ = bytes.Cut(head, []byte{0})
 	typ, length, _ := bytes.Cut(head, []byte{' '})
 	t, err := plumbing.ParseObjectType(string(typ))
@@ -154,7 +154,7 @@ func (o *objects) inPack(p pack, h plumbing.Hash, offset int64) (plumbing.Encode
 		if header.Length > MaxObject {
 			return nil, tooLarge(h)
 		}
-		// Only here go-git holds an object to the size that it tells.
+		// Only here go-git holds an object to the size that it declares.
 		if _, _, err := scanner.NextObject(io.Discard); err != nil {
 			return nil, err
 		}

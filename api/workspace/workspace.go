@@ -49,10 +49,10 @@ var (
 	// package.
 	ErrTooLarge = errors.New("too large")
 
-	// ErrNoRepository tells that there is no git repository.
+	// ErrNoRepository reports that there is no git repository.
 	ErrNoRepository = errors.New("not a git repository")
 
-	// ErrNoFolder tells that there is nowhere to put a file.
+	// ErrNoFolder reports that there is nowhere to put a file.
 	ErrNoFolder = errors.New("no folder for files")
 )
 
@@ -243,7 +243,7 @@ func (w *Workspace) readDir(local string) ([]fs.DirEntry, error) {
 	return entries, err
 }
 
-// absent tells whether err says that there is no such file in the workspace:
+// absent reports whether err says that there is no such file in the workspace:
 // it went since it was listed, is of another kind (a socket cannot be opened at
 // all), or is a link that leads nowhere, round in circles, or out.
 func (w *Workspace) absent(err error) bool {

@@ -41,7 +41,7 @@
 //
 // bbolt trusts its pages, and ends the process for some that are damaged. What
 // has to cope with damage reads the file without it (package boltfile): Open after a
-// crash, before bbolt does; [Check], which tells all that is wrong; [Salvage],
+// crash, before bbolt does; [Check], which reports all that is wrong; [Salvage],
 // which copies what can be read; and [Compact], which copies all or nothing.
 package boltstore
 
@@ -93,22 +93,22 @@ var (
 
 // Options are the settings of a store; the zero value is right.
 type Options struct {
-	// Logger is told when opening took a reading of the whole file, and when
-	// tidying up met an error. Nil discards.
+	// Logger gets a record when opening took a reading of the whole file, and
+	// when tidying up met an error. Nil discards.
 	Logger *slog.Logger
-	// Committed, when set, is told of every commit: how many events it stored
-	// and how long it took to write and to sync. Other writes wait until it
-	// returns.
+	// Committed, when set, is called after every commit with how many events it
+	// stored and how long it took to write and to sync. Other writes wait until
+	// it returns.
 	Committed func(events int, took time.Duration)
 }
 
 // A Store is a [store.Store] in one file, which no other process can open
 // meanwhile. Make one with [Open].
 type Store struct {
-	db       *bolt.DB
-	log      *slog.Logger
-	told     func(events int, took time.Duration) // Options.Committed
-	watchers store.Watchers
+	db        *bolt.DB
+	log       *slog.Logger
+	committed func(events int, took time.Duration) // Options.Committed
+	watchers  store.Watchers
 
 	writing chan struct{} // holds a value while somebody writes: see lock
 	closing chan struct{} // closed by Close
@@ -134,8 +134,8 @@ var _ store.Store = (*Store)(nil)
 // is the path. Open refuses, and leaves as it is, a file that another process
 // has open (ErrInUse), that has been cut short or, after a crash, has damaged
 // pages (ErrCorrupt), that has another schema, or that is no store. Other
-// damage inside the file is told by whatever reads it, as ErrCorrupt, and all
-// of it by [Check].
+// damage inside the file is an ErrCorrupt of whatever reads it; [Check] finds
+// all of it.
 func Open(path string, o Options) (*Store, error) {
 	s, err := open(path, o)
 	return s, wrap("open", path, advise(err))
@@ -164,7 +164,7 @@ func open(path string, o Options) (s *Store, err error) {
 	s = &Store{
 		db:        db,
 		log:       o.Logger,
-		told:      o.Committed,
+		committed: o.Committed,
 		writing:   make(chan struct{}, 1),
 		closing:   make(chan struct{}),
 		deleted:   make(chan struct{}, 1),
@@ -224,7 +224,7 @@ func (s *Store) Close() error {
 	if err := s.lock(context.Background()); err != nil {
 		return wrap("close", "", err)
 	}
-	// The lock is never given back: who waits for it is told by closing.
+	// The lock is never given back: who waits for it gets closing.
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
@@ -339,7 +339,7 @@ func initialMmapSize() int {
 	return mmapSize
 }
 
-// between tells whether a cursor is at a key from low to high.
+// between reports whether a cursor is at a key from low to high.
 func between(low, key, high []byte) bool {
 	return key != nil && bytes.Compare(low, key) <= 0 && bytes.Compare(key, high) <= 0
 }

@@ -22,7 +22,7 @@ type Report struct {
 	Free int64 // of it, what pages take that are not in use
 }
 
-// A Watcher is told of long work on a file. Its fields may be nil.
+// A Watcher follows long work on a file. Its fields may be nil.
 type Watcher struct {
 	// Progress says how much is done, in bytes of total. It is called often.
 	Progress func(done, total int64)
@@ -42,7 +42,7 @@ func (w Watcher) problem(err error) {
 	}
 }
 
-// Check reads the whole file of a store and tells watch what is wrong with it:
+// Check reads the whole file of a store and reports to watch what is wrong with it:
 // bbolt's pages and their list of free ones, every record's checksum, and that
 // conversations, their order, events and keys belong together. The file is
 // never changed, and locked meanwhile: one that a store has open is ErrInUse.
@@ -162,7 +162,7 @@ func (c *checker) look(bucket [][]byte, e boltfile.Element) error {
 	return nil
 }
 
-// lookIn looks at one key and value of a bucket; kept tells whether keep wants
+// lookIn looks at one key and value of a bucket; kept reports whether keep wants
 // it.
 func (c *checker) lookIn(bucket string, key, value []byte) (kept bool, err error) {
 	switch bucket {
@@ -236,7 +236,7 @@ func (c *checker) lookIn(bucket string, key, value []byte) (kept bool, err error
 	return false, nil
 }
 
-// owner tells whose an event or key is, and whether that is not deleted.
+// owner returns whose an event or key is, and whether that is not deleted.
 func (c *checker) owner(bucket string, key []byte) (name string, live bool) {
 	birth := binary.BigEndian.Uint64(key)
 	if conversation, ok := c.conversations[birth]; ok {

@@ -73,7 +73,7 @@ func boltOpen(path string, o *bolt.Options) (db *bolt.DB, file *os.File, found b
 	return db, file, found, err
 }
 
-// sameFile tells whether the open file is still the one of the name.
+// sameFile reports whether the open file is still the one of the name.
 func sameFile(f *os.File, name string) bool {
 	open, err := f.Stat()
 	named, err2 := os.Stat(name)

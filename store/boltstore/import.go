@@ -104,7 +104,7 @@ func (s *Store) adopt(tx *bolt.Tx, c store.Conversation, replace bool) error {
 	return addConversation(tx, c)
 }
 
-// setImporting tells the sweeper which births to leave alone.
+// setImporting says which births the sweeper leaves alone.
 func (s *Store) setImporting(birth uint64, on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,7 +121,7 @@ func (s *Store) isImporting(birth uint64) bool {
 	return s.importing[birth]
 }
 
-// isMarked tells whether a birth has a mark of its own.
+// isMarked reports whether a birth has a mark of its own.
 func isMarked(tx *bolt.Tx, birth uint64) bool {
 	return tx.Bucket(deletedBucket).Get(binary.BigEndian.AppendUint64(nil, birth)) != nil
 }

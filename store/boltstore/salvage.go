@@ -19,7 +19,7 @@ import (
 )
 
 // Salvage makes a new store at the path to, which must not exist, of all that
-// can be read of the damaged one at path, and tells watch what cannot. Events
+// can be read of the damaged one at path, and reports to watch what cannot. Events
 // that have lost their conversation get one: of its id where the order of
 // conversations still has that, of one that begins with "recovered-" otherwise.
 // What only damaged pages lead to is looked for in all pages of the file:

@@ -55,7 +55,7 @@ func (s *Store) sweep() {
 }
 
 // sweepSome removes up to a batch of what the first mark names that no Import
-// is at, and the mark once that is all. more tells whether to go on.
+// is at, and the mark once that is all. more reports whether to go on.
 func (s *Store) sweepSome(tx *bolt.Tx) (more bool, err error) {
 	marks := tx.Bucket(deletedBucket)
 	cursor := marks.Cursor()

@@ -106,7 +106,7 @@ func (s *Store) withdraw(a *appending) bool {
 // errUnchanged ends a write transaction that has nothing to commit.
 var errUnchanged = errors.New("unchanged")
 
-// commitQueue commits all that is queued, and tells the outcome.
+// commitQueue commits all that is queued, and hands out the outcome.
 func (s *Store) commitQueue() {
 	// Let those run whom the last commit woke: they may have more to append.
 	runtime.Gosched()
@@ -163,7 +163,7 @@ func (s *Store) update(fn func(tx *bolt.Tx) error) error {
 	}
 	s.clean = !s.db.NoFreelistSync
 	if err == nil {
-		s.told(s.adding, time.Since(began))
+		s.committed(s.adding, time.Since(began))
 		return nil
 	}
 	clear(s.tails)

@@ -99,13 +99,13 @@ type Meta struct {
 	TxID     uint64
 }
 
-// HasFreelist tells whether the file has a list of free pages: it was closed.
+// HasFreelist reports whether the file has a list of free pages: it was closed.
 func (m Meta) HasFreelist() bool {
 	const none = 1<<64 - 1
 	return m.PageSize > 0 && m.Freelist != none
 }
 
-// ReadMeta reads the meta page at an offset; ok tells that it is valid.
+// ReadMeta reads the meta page at an offset; ok reports that it is valid.
 func ReadMeta(f io.ReaderAt, offset int64) (m Meta, ok bool) {
 	b := make([]byte, 80)
 	if _, err := f.ReadAt(b, offset); err != nil {
@@ -243,7 +243,7 @@ var (
 )
 
 // elements appends the elements of a branch or leaf to a list, whose keys must
-// ascend. They lie one behind the other, so that a page that tells another
+// ascend. They lie one behind the other, so that a page that states another
 // number of them than it has is found.
 func elements(list []Element, b []byte) ([]Element, error) {
 	count := uint64(native.Uint16(b[10:]))
@@ -341,7 +341,7 @@ func (w *Walk) mark(id, span uint64) bool {
 	return fresh
 }
 
-// Has tells whether All has been at a page, used or free.
+// Has reports whether All has been at a page, used or free.
 func (w *Walk) Has(id uint64) bool { return w.seen[id/64]>>(id%64)&1 == 1 }
 
 // All walks the whole file. What is damaged is a problem; an error is one of
