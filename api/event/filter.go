@@ -2,7 +2,6 @@ package event
 
 import (
 	"bytes"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -11,17 +10,14 @@ import (
 )
 
 // A Filter selects events; all its conditions must hold, and the zero value
-// has none. Its JSON is the API's EventFilter.
+// has none. Its JSON is the API's EventFilter, less the types that HTTP cannot
+// give.
 type Filter struct {
 	ExcludeHidden bool    `json:"exclude_hidden"`
 	Query         *string `json:"query"`      // in the event's ASCII JSON, keys and id too, in any case
 	Source        *string `json:"source"`     // exactly
 	StartDate     *string `json:"start_date"` // compared with the timestamp as text, inclusive
 	EndDate       *string `json:"end_date"`
-
-	// Types are names such as "action/run"; HTTP cannot give them.
-	IncludeTypes []string `json:"-"`
-	ExcludeTypes []string `json:"-"`
 }
 
 // Rules are what the contract cannot say of a Filter: it is a dataclass, and its
@@ -60,7 +56,6 @@ func (f Filter) Matcher() func(id int64, stored []byte, flags Flags) bool {
 		return *s
 	}
 	query, source, start, end := lower(given(f.Query)), given(f.Source), given(f.StartDate), given(f.EndDate)
-	needsType := len(f.IncludeTypes)+len(f.ExcludeTypes) > 0
 	needsHead := source != "" || start != "" || end != ""
 	fits := func(timestamp, from []byte) bool {
 		return (source == "" || string(from) == source) && (start == "" || string(timestamp) >= start) && (end == "" || string(timestamp) <= end)
@@ -72,11 +67,11 @@ func (f Filter) Matcher() func(id int64, stored []byte, flags Flags) bool {
 		if needsHead {
 			if timestamp, from, ok := headOf(stored); ok && !fits(timestamp, from) {
 				return false
-			} else if ok && !needsType && query == "" {
+			} else if ok && query == "" {
 				return true
 			}
 		}
-		if !needsHead && !needsType && query == "" {
+		if !needsHead && query == "" {
 			return true
 		}
 		v, err := pyjson.Decode(stored)
@@ -87,12 +82,6 @@ func (f Filter) Matcher() func(id int64, stored []byte, flags Flags) bool {
 		from, _ := v.Get("source")
 		if !fits([]byte(timestamp.Text()), []byte(from.Text())) {
 			return false
-		}
-		if needsType {
-			name := typeOf(v)
-			if len(f.IncludeTypes) > 0 && !slices.Contains(f.IncludeTypes, name) || slices.Contains(f.ExcludeTypes, name) {
-				return false
-			}
 		}
 		if query == "" {
 			return true
@@ -112,15 +101,6 @@ func headOf(stored []byte) (timestamp, source []byte, ok bool) {
 	rest, follows := bytes.CutPrefix(rest, []byte(`,"source":"`))
 	source, _, ends := bytes.Cut(rest, []byte(`"`))
 	return timestamp, source, begins && dated && follows && ends && !bytes.ContainsRune(timestamp, '\\') && !bytes.ContainsRune(source, '\\')
-}
-
-// typeOf is the name that a Filter's types have for an event.
-func typeOf(v pyjson.Value) string {
-	if name, ok := v.Get("action"); ok {
-		return "action/" + name.Text()
-	}
-	name, _ := v.Get("observation")
-	return "observation/" + name.Text()
 }
 
 // lower is Python's lower of a query: the capital I with a dot keeps its dot,
