@@ -16,13 +16,13 @@ import (
 )
 
 const (
-	// MaxRead is the size in bytes of the largest file that Read reads. The real
+	// maxRead is the size in bytes of the largest file that Read reads. The real
 	// server has no limit.
-	MaxRead = 16 << 20
+	maxRead = 16 << 20
 
-	// MaxName is the length in bytes of the longest name, below the workspace,
+	// maxName is the length in bytes of the longest name, below the workspace,
 	// that Upload takes. It bounds the depth of folders too.
-	MaxName = 1024
+	maxName = 1024
 )
 
 // List returns the absolute paths, as shown, of what the folder name holds,
@@ -88,14 +88,14 @@ var newlines = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 // Read returns the text of a file, CRLF and CR as LF, bytes that are no UTF-8
 // as U+FFFD. A file is text when its first kilobyte holds neither 0x00 nor
 // 0xFF. The error is [fs.ErrNotExist], [ErrNotText], [ErrFolder],
-// [ErrTooLarge] (more than [MaxRead]), [ErrOutside], [fs.ErrInvalid] or one of
+// [ErrTooLarge] (more than [maxRead]), [ErrOutside], [fs.ErrInvalid] or one of
 // the system [sub_select_file].
 func (w *Workspace) Read(name string) (string, error) {
 	local, _, err := w.stat(name)
 	if err != nil {
 		return "", err
 	}
-	b, err := w.readFile(local, MaxRead)
+	b, err := w.readFile(local, maxRead)
 	if err != nil {
 		return "", w.outside(name, err)
 	}
@@ -130,7 +130,7 @@ func (w *Workspace) write(local string, r io.Reader) error {
 	if w.root == nil {
 		return ErrNoFolder
 	}
-	if len(local) > MaxName {
+	if len(local) > maxName {
 		return fmt.Errorf("a name of %d bytes: %w", len(local), syscall.ENAMETOOLONG)
 	}
 	if info, err := w.root.Stat(local); err == nil && info.IsDir() {

@@ -76,13 +76,13 @@ func TestRead(t *testing.T) {
 	put(t, dir, map[string]string{
 		"a.txt": "hi\n", "bin": "\xff\xfe\x00", "d/f": "x", "empty": "", "u.txt": "hé", "crlf.txt": "a\r\nb", "p.pdf": "x", "i.png": "x",
 		"cr": "a\rb\r\r\nc", "latin1": "caf\xe9 x", "nul": "ab\x00", "ff": "ab\xff", "late": strings.Repeat("x", 1024) + "\x00\xff",
-		"largest": strings.Repeat("x", MaxRead), "larger": strings.Repeat("x", MaxRead+1), "in": "->d/f",
+		"largest": strings.Repeat("x", maxRead), "larger": strings.Repeat("x", maxRead+1), "in": "->d/f",
 	})
 	for name, want := range map[string]string{
 		// sub_select_file
 		"a.txt": "hi\n", "/workspace/a.txt": "hi\n", "d/f": "x", "empty": "", "u.txt": "hé", "crlf.txt": "a\nb", "p.pdf": "x", "i.png": "x",
 		// beyond it
-		"cr": "a\nb\n\nc", "latin1": "caf\uFFFD x", "late": strings.Repeat("x", 1024) + "\x00\uFFFD", "in": "x", "largest": strings.Repeat("x", MaxRead),
+		"cr": "a\nb\n\nc", "latin1": "caf\uFFFD x", "late": strings.Repeat("x", 1024) + "\x00\uFFFD", "in": "x", "largest": strings.Repeat("x", maxRead),
 	} {
 		if got, err := w.Read(name); got != want || err != nil {
 			t.Errorf("Read(%q) = %.40q, %v, want %.40q", name, got, err, want)
@@ -122,7 +122,7 @@ func TestUpload(t *testing.T) {
 	}
 	for name, want := range map[string]error{
 		"": ErrFolder, "sub": ErrFolder, "/workspace": ErrFolder, "../esc.txt": ErrOutside, "/abs.txt": ErrOutside, "a\x00": fs.ErrInvalid,
-		"up.txt/x": nil, strings.Repeat("n", 256): nil, strings.Repeat("n/", MaxName/2) + "n": nil,
+		"up.txt/x": nil, strings.Repeat("n", 256): nil, strings.Repeat("n/", maxName/2) + "n": nil,
 	} {
 		shown, err := w.Upload(name, strings.NewReader("no"))
 		if err == nil || want != nil && !errors.Is(err, want) {

@@ -24,13 +24,13 @@ import (
 )
 
 const (
-	// MaxDiff is the size in bytes of the largest file that Diff reads, as in
+	// maxDiff is the size in bytes of the largest file that Diff reads, as in
 	// the real server.
-	MaxDiff = 1 << 20
+	maxDiff = 1 << 20
 
-	// MaxFiles is the largest number of files and folders of a commit that Changes
+	// maxFiles is the largest number of files and folders of a commit that Changes
 	// compares with. A tree of trees can name more files than any disk can hold.
-	MaxFiles = 500_000
+	maxFiles = 500_000
 
 	// maxPath is the length in bytes of the longest path in a commit. A tree that
 	// is a folder of itself has no longest.
@@ -59,7 +59,7 @@ type Change struct {
 // Only a folder .git is a repository: a file .git, as in a worktree or a
 // submodule, is not followed, no configuration is read, objects kept elsewhere
 // are not found. The error is [ErrNoRepository], [ErrTooLarge] (more than
-// [MaxFiles]), that of ctx, or tells what is wrong with the repository.
+// [maxFiles]), that of ctx, or tells what is wrong with the repository.
 func (w *Workspace) Changes(ctx context.Context) ([]Change, error) {
 	repositories, err := w.repositories()
 	if err != nil {
@@ -120,7 +120,7 @@ func (w *Workspace) isRepository(dir string) bool {
 // have LF at the ends of their lines and none at the end; a file that is not
 // there is "". A link is the path that it leads to. The error is
 // [fs.ErrNotExist] when both are missing, [ErrNoRepository], [ErrFolder],
-// [ErrNotText] for what is not UTF-8, [ErrTooLarge] (more than [MaxDiff]),
+// [ErrNotText] for what is not UTF-8, [ErrTooLarge] (more than [maxDiff]),
 // [ErrOutside], [fs.ErrInvalid], that of ctx, or tells what is wrong with the
 // repository [sub_git_repo].
 func (w *Workspace) Diff(ctx context.Context, name string) (modified, original string, err error) {
@@ -170,7 +170,7 @@ func (w *Workspace) content(local string) ([]byte, error) {
 		target, err := w.root.Readlink(local)
 		return []byte(target), err
 	}
-	return w.readFile(local, MaxDiff)
+	return w.readFile(local, maxDiff)
 }
 
 // A repository is a git repository in the workspace, for one request.
@@ -282,7 +282,7 @@ func (r *repository) original(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer content.Close()
-	return readAll(content, name, MaxDiff)
+	return readAll(content, name, maxDiff)
 }
 
 // A comparison is a repository on the way to its changes.
@@ -338,8 +338,8 @@ func (c *comparison) addBase(tree *object.Tree, dir string) error {
 			return err
 		}
 		name := path.Join(dir, e.Name)
-		if c.entries++; c.entries > MaxFiles || len(name) > maxPath {
-			return fmt.Errorf("%w: more than %d files and folders, or a path of more than %d bytes", ErrTooLarge, MaxFiles, maxPath)
+		if c.entries++; c.entries > maxFiles || len(name) > maxPath {
+			return fmt.Errorf("%w: more than %d files and folders, or a path of more than %d bytes", ErrTooLarge, maxFiles, maxPath)
 		}
 		if e.Mode == filemode.Dir {
 			sub, err := object.GetTree(c.repository, e.Hash)

@@ -281,18 +281,18 @@ func TestDiff(t *testing.T) {
 	w, dir := open(t)
 	r := newRepository(t, dir)
 	r.add(map[string]string{
-		"crlf": " a\r\nb\r\n\r\n", "deleted": "was\n", "d/f": "f\n", "link": "->d/f", "binary": "\xff", "was binary": "\xff", "large": strings.Repeat("x", MaxDiff+1),
-		"largest": strings.Repeat("x", MaxDiff), "folder/x": "",
+		"crlf": " a\r\nb\r\n\r\n", "deleted": "was\n", "d/f": "f\n", "link": "->d/f", "binary": "\xff", "was binary": "\xff", "large": strings.Repeat("x", maxDiff+1),
+		"largest": strings.Repeat("x", maxDiff), "folder/x": "",
 	})
 	r.ref("refs/remotes/origin/master", r.commit())
 	r.remove("deleted", "link", "large", "folder")
-	put(t, dir, map[string]string{"d/f": "", "link": "->crlf", "was binary": "text", "too large": strings.Repeat("x", MaxDiff+1), "folder": "now a file"})
+	put(t, dir, map[string]string{"d/f": "", "link": "->crlf", "was binary": "text", "too large": strings.Repeat("x", maxDiff+1), "folder": "now a file"})
 	for name, want := range map[string][2]string{
 		"crlf":    {" a\nb\n", " a\nb\n"},
 		"deleted": {"", "was"},
 		"d/f":     {"", "f"},
 		"link":    {"crlf", "d/f"},
-		"largest": {strings.Repeat("x", MaxDiff), strings.Repeat("x", MaxDiff)},
+		"largest": {strings.Repeat("x", maxDiff), strings.Repeat("x", maxDiff)},
 		"folder":  {"now a file", ""},
 	} {
 		modified, original, err := w.Diff(t.Context(), name)
@@ -331,11 +331,11 @@ func TestPack(t *testing.T) {
 	w, dir := open(t)
 	r := newRepository(t, dir)
 	text := strings.Repeat("a line that repeats\n", 1000)
-	random := make([]byte, MaxDiff)
+	random := make([]byte, maxDiff)
 	rand.NewChaCha8([32]byte{}).Read(random)
 	var last plumbing.Hash
 	for i := range 5 {
-		r.add(map[string]string{"f": text + strconv.Itoa(i), "largest": base64.RawStdEncoding.EncodeToString(random[:MaxDiff/4*3-i])})
+		r.add(map[string]string{"f": text + strconv.Itoa(i), "largest": base64.RawStdEncoding.EncodeToString(random[:maxDiff/4*3-i])})
 		last = r.commit()
 	}
 	r.ref("refs/remotes/origin/master", last)
@@ -353,7 +353,7 @@ func TestPack(t *testing.T) {
 	if modified, original, err := w.Diff(t.Context(), "f"); modified != "short" || original != text+"4" || err != nil {
 		t.Errorf("Diff = %q, %.20q, %v", modified, original, err)
 	}
-	if modified, original, err := w.Diff(t.Context(), "largest"); modified != original || len(original) < MaxDiff-10 || err != nil {
+	if modified, original, err := w.Diff(t.Context(), "largest"); modified != original || len(original) < maxDiff-10 || err != nil {
 		t.Errorf("Diff of the largest file = %d bytes, %d bytes, %v", len(modified), len(original), err)
 	}
 }

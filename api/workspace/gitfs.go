@@ -13,7 +13,7 @@ import (
 )
 
 // maxReads is how many reads of packs one git object may take: a few hundred
-// for [MaxDiff] bytes, or two for each delta of a chain, which git makes 250
+// for [maxDiff] bytes, or two for each delta of a chain, which git makes 250
 // long at most unless told otherwise. A pack in which an object is a delta of
 // itself, which go-git would follow until the stack is full and the process
 // dies, ends there.

@@ -17,10 +17,10 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 )
 
-// MaxObject is the size in bytes of the largest git object that is read. It may
+// maxObject is the size in bytes of the largest git object that is read. It may
 // be a thousandth of that in the file, so that go-git, which reads objects
 // whole, is shown none before its size is known.
-const MaxObject = 16 << 20
+const maxObject = 16 << 20
 
 // objects reads the objects of a repository, for one request.
 type objects struct {
@@ -35,7 +35,7 @@ type pack struct {
 }
 
 // object returns the object called h: plumbing.ErrObjectNotFound, ErrTooLarge
-// for one that is larger than MaxObject, or what is wrong with it.
+// for one that is larger than maxObject, or what is wrong with it.
 func (o *objects) object(h plumbing.Hash) (plumbing.EncodedObject, error) {
 	found, err := o.loose(h)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -72,7 +72,7 @@ func (o *objects) loose(h plumbing.Hash) (plumbing.EncodedObject, error) {
 	if err != nil || size < 0 {
 		return nil, fmt.Errorf("git object %s: size %q", h, length)
 	}
-	if size > MaxObject {
+	if size > maxObject {
 		return nil, tooLarge(h)
 	}
 	_, _ = r.Discard(len(head) + 1)
@@ -90,7 +90,7 @@ func (o *objects) loose(h plumbing.Hash) (plumbing.EncodedObject, error) {
 }
 
 func tooLarge(h plumbing.Hash) error {
-	return fmt.Errorf("git object %s: %w: more than %d bytes", h, ErrTooLarge, MaxObject)
+	return fmt.Errorf("git object %s: %w: more than %d bytes", h, ErrTooLarge, maxObject)
 }
 
 // packed reads an object that is in a pack.
@@ -144,14 +144,14 @@ func (o *objects) inPack(p pack, h plumbing.Hash, offset int64) (plumbing.Encode
 		return nil, err
 	}
 	defer f.Close()
-	file := packfile.NewPackfileWithCache(p.index, o.fs, f, o.cache, MaxDiff)
+	file := packfile.NewPackfileWithCache(p.index, o.fs, f, o.cache, maxDiff)
 	for at, more := offset, true; more; {
 		scanner := packfile.NewScanner(f)
 		header, err := scanner.SeekObjectHeader(at)
 		if err != nil {
 			return nil, err
 		}
-		if header.Length > MaxObject {
+		if header.Length > maxObject {
 			return nil, tooLarge(h)
 		}
 		// Only here go-git holds an object to the size that it declares.
@@ -160,7 +160,7 @@ func (o *objects) inPack(p pack, h plumbing.Hash, offset int64) (plumbing.Encode
 		}
 		if size, err := file.GetSizeByOffset(at); err != nil { // of a delta, of its result
 			return nil, err
-		} else if size > MaxObject {
+		} else if size > maxObject {
 			return nil, tooLarge(h)
 		}
 		switch header.Type {

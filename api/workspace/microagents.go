@@ -10,8 +10,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// MicroagentsFolder holds the microagents of a workspace.
-const MicroagentsFolder = ".openhands/microagents"
+// microagentsFolder holds the microagents of a workspace.
+const microagentsFolder = ".openhands/microagents"
 
 // legacyMicroagent is a file that is one microagent as a whole.
 const legacyMicroagent = ".openhands_instructions"
@@ -20,7 +20,7 @@ const legacyMicroagent = ".openhands_instructions"
 // or called up by words in a message ("knowledge"). It has the form, and the
 // order of keys, of GET microagents [sub_microagents].
 type Microagent struct {
-	Name     string            `json:"name"` // the path below MicroagentsFolder, without .md
+	Name     string            `json:"name"` // the path below microagentsFolder, without .md
 	Type     string            `json:"type"` // "repo" or "knowledge"
 	Content  string            `json:"content"`
 	Triggers []string          `json:"triggers"` // never nil; empty for "repo"
@@ -50,17 +50,17 @@ var fence = regexp.MustCompile(`(?m)^-{3,}\s*$`)
 
 // Microagents returns the microagents of the workspace: the file
 // .openhands_instructions, and each .md file but README.md in
-// [MicroagentsFolder] and below. Those of type "repo" come first, each type in
+// [microagentsFolder] and below. Those of type "repo" come first, each type in
 // the order of the paths. A file begins with YAML between two lines of ---,
 // which may be missing: inputs and triggers make it "knowledge". A file that
-// is larger than [MaxDiff], or whose head is wrong, is left out. The error is
+// is larger than [maxDiff], or whose head is wrong, is left out. The error is
 // that of ctx or of the system.
 func (w *Workspace) Microagents(ctx context.Context) ([]Microagent, error) {
 	agents := []Microagent{}
-	if b, err := w.readFile(legacyMicroagent, MaxDiff); err == nil {
+	if b, err := w.readFile(legacyMicroagent, maxDiff); err == nil {
 		agents = append(agents, newMicroagent("repo_legacy", strings.ToValidUTF8(string(b), "\uFFFD")))
 	}
-	agents, err := w.microagents(ctx, MicroagentsFolder, agents)
+	agents, err := w.microagents(ctx, microagentsFolder, agents)
 	if err != nil {
 		return nil, err
 	}
@@ -86,11 +86,11 @@ func (w *Workspace) microagents(ctx context.Context, dir string, agents []Microa
 				return nil, err
 			}
 		} else if path.Ext(local) == ".md" && e.Name() != "README.md" {
-			b, err := w.readFile(local, MaxDiff)
+			b, err := w.readFile(local, maxDiff)
 			if err != nil {
 				continue
 			}
-			name := strings.TrimSuffix(strings.TrimPrefix(local, MicroagentsFolder+"/"), ".md")
+			name := strings.TrimSuffix(strings.TrimPrefix(local, microagentsFolder+"/"), ".md")
 			if agent, ok := parseMicroagent(name, strings.ToValidUTF8(string(b), "\uFFFD")); ok {
 				agents = append(agents, agent)
 			}

@@ -41,7 +41,7 @@ func TestMicroagents(t *testing.T) {
 			".openhands/microagents/type.md":  "---\ntype: other\n---\nx",
 			".openhands/microagents/list.md":  "---\n- a\n---\nx",
 			".openhands/microagents/tools.md": "---\nmcp_tools: {sse_servers: [{url: x}]}\n---\nx",
-			".openhands/microagents/large.md": strings.Repeat("x", MaxDiff+1),
+			".openhands/microagents/large.md": strings.Repeat("x", maxDiff+1),
 			".openhands/microagents/bomb.md":  "---\na: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d]\ntriggers: [*e]\n---\nx",
 		}, `[]`},
 	} {
