@@ -17,7 +17,7 @@ const root = "../../.."
 // joined loads a document of testdata with the overlay, changed by old => new.
 func joined(t *testing.T, name string, changes ...string) *contract.Contract {
 	t.Helper()
-	text, err := os.ReadFile("../testdata/" + name)
+	text, err := os.ReadFile("../../../api/contract/testdata/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
