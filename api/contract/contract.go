@@ -55,6 +55,7 @@ type Contract struct {
 	operations  map[string]*Operation
 	ordered     []*Operation
 	schemas     map[string]*schema // the components
+	paths       []*path
 	unvalidated []string
 	view        *openapi3.T
 }
@@ -104,7 +105,7 @@ func Load(doc []byte, rules fastapi.Rules) (*Contract, error) {
 		return nil, fmt.Errorf("contract: %w", err)
 	}
 	slices.Sort(l.unvalidated)
-	return &Contract{operations: l.operations, ordered: l.ordered, schemas: l.components, unvalidated: l.unvalidated, view: l.view}, nil
+	return &Contract{operations: l.operations, ordered: l.ordered, paths: arrange(l.ordered), schemas: l.components, unvalidated: l.unvalidated, view: l.view}, nil
 }
 
 // Operation returns the operation of an operationId, nil when there is none.

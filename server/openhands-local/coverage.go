@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,8 +17,6 @@ import (
 type coverage struct {
 	name        string // as Markdown
 	state       string
-	method      string
-	path        *regexp.Regexp
 	cases       []string // sorted
 	requests    int
 	differences []conform.Difference
@@ -58,19 +55,16 @@ This page is generated: `+"`"+coverageCommand+"`"+` makes it anew.
 // countCoverage counts for each operation, in the order of the contract, and
 // last for all requests that are of none.
 func countCoverage(cases []conform.Case, declared []conform.Difference) []*coverage {
-	parameter := regexp.MustCompile(`\\\{[^}]*\\\}`)
-	pattern := func(path string) *regexp.Regexp {
-		path = strings.ReplaceAll(regexp.QuoteMeta(path), `\{repository_name\}`, ".*") // spans slashes
-		return regexp.MustCompile("^" + parameter.ReplaceAllString(path, "[^/]+") + "$")
-	}
+	contract := api.Contract()
 	unimplemented := api.ContractStatus().Unimplemented
 	var rows []*coverage
+	byID := map[string]*coverage{}
 	for _, op := range gen.Operations {
-		row := &coverage{name: "`" + op.Method + " " + op.Path + "`", state: "implemented", method: op.Method, path: pattern(op.Path)}
+		row := &coverage{name: "`" + op.Method + " " + op.Path + "`", state: "implemented"}
 		if slices.Contains(unimplemented, op.Name) {
 			row.state = "501"
 		}
-		rows = append(rows, row)
+		rows, byID[op.ID] = append(rows, row), row
 	}
 	other := &coverage{name: "none of them: unknown paths, other methods, pages, sockets", state: "–"}
 	for _, c := range cases {
@@ -78,11 +72,8 @@ func countCoverage(cases []conform.Case, declared []conform.Difference) []*cover
 		requests(&c, func(id string, s *conform.Step) {
 			row := other
 			path, _, _ := strings.Cut(s.Path, "?")
-			for _, op := range rows {
-				if op.method == s.Method && op.path.MatchString(path) {
-					row = op
-					break
-				}
+			if op, _ := contract.Match(s.Method, path); op != nil {
+				row = byID[op.ID]
 			}
 			row.requests++
 			if !slices.Contains(row.cases, c.Name) {

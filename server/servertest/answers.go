@@ -4,14 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/openhands-local/openhands-local/api"
-	"github.com/openhands-local/openhands-local/api/contract"
-	"github.com/openhands-local/openhands-local/gen"
 )
 
 // CheckAnswer holds an answer to the served contract (gen/openapi.json): its
@@ -19,7 +15,7 @@ import (
 // path has no query and is decoded. An answer on a path of no operation is
 // right.
 func CheckAnswer(method, path string, status int, header http.Header, body []byte) error {
-	op := operation(method, path)
+	op, _ := api.Contract().Match(method, path)
 	if op == nil {
 		return nil
 	}
@@ -29,39 +25,11 @@ func CheckAnswer(method, path string, status int, header http.Header, body []byt
 	return nil
 }
 
-// route is an operation and what its paths look like.
-type route struct {
-	method string
-	path   *regexp.Regexp
-	op     *contract.Operation
-}
-
-var routes = sync.OnceValue(func() (routes []route) {
-	c := api.Contract()
-	parameter := regexp.MustCompile(`\\\{[^}]*\\\}`)
-	for _, op := range gen.Operations {
-		pattern := parameter.ReplaceAllString(regexp.QuoteMeta(op.Path), "[^/]+")
-		routes = append(routes, route{op.Method, regexp.MustCompile("^" + pattern + "$"), c.Operation(op.ID)})
-	}
-	return routes
-})
-
-// operation is the last one with this method and path: the one that no
-// parameter stands for, if there are several.
-func operation(method, path string) (op *contract.Operation) {
-	for _, r := range routes() {
-		if r.method == method && r.path.MatchString(path) {
-			op = r.op
-		}
-	}
-	return op
-}
-
 // checked fails the test for an answer that the contract does not have.
 func checked(t testing.TB, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		method, path := r.Method, r.URL.Path
-		if r.URL.IsAbs() || strings.EqualFold(r.Header.Get("Upgrade"), "websocket") || operation(method, path) == nil {
+		if op, _ := api.Contract().Match(method, path); op == nil || r.URL.IsAbs() || strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -16,7 +16,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -68,7 +67,7 @@ type Case struct {
 // Inapplicable returns the cases that a contract no longer speaks of, in
 // order. was is the contract that they were recorded with.
 func Inapplicable(was, is *contract.Contract, cases []conform.Case) []Case {
-	j := judge{routesOf(was), routesOf(is)}
+	j := judge{was, is}
 	var left []Case
 	for _, c := range cases {
 		for _, s := range c.Steps {
@@ -87,57 +86,19 @@ func Inapplicable(was, is *contract.Contract, cases []conform.Case) []Case {
 	return left
 }
 
-// routes are the operations of a contract.
-type routes []route
-
-type route struct {
-	*regexp.Regexp
-	path       string
-	operations map[string]*contract.Operation // by method
-}
-
-var parameter = regexp.MustCompile(`\\\{[^}]*\\\}`)
-
-// spanning is the parameter that spans slashes. The contract cannot say so.
-const spanning = `\{repository_name\}`
-
-func routesOf(c *contract.Contract) routes {
-	var all routes
-	for _, op := range c.Operations() {
-		i := slices.IndexFunc(all, func(r route) bool { return r.path == op.Path })
-		if i < 0 {
-			pattern := strings.ReplaceAll(regexp.QuoteMeta(op.Path), spanning, ".*")
-			i = len(all)
-			all = append(all, route{regexp.MustCompile("^" + parameter.ReplaceAllString(pattern, "[^/]+") + "$"), op.Path, map[string]*contract.Operation{}})
-		}
-		all[i].operations[op.Method] = op
-	}
-	return all
-}
-
-// of returns the route of a path; without operations when there is none.
-func (r routes) of(path string) route {
-	for _, one := range r {
-		if one.MatchString(path) {
-			return one
-		}
-	}
-	return route{}
-}
-
 // Gone tells which operation a request asked that a contract no longer has,
 // "" when there is none.
 func Gone(was, is *contract.Contract, method, path string) string {
 	path, _, _ = strings.Cut(path, "?")
-	op := routesOf(was).of(path).operations[method]
-	if op == nil || routesOf(is).of(path).operations[method] != nil {
+	op, _ := was.Match(method, path)
+	if still, _ := is.Match(method, path); op == nil || still != nil {
 		return ""
 	}
 	return op.Method + " " + op.Path
 }
 
 // judge compares two contracts by recorded requests.
-type judge struct{ was, is routes }
+type judge struct{ was, is *contract.Contract }
 
 // reason says why the answer to a request is not the one to hold a server to,
 // "" when it is.
@@ -146,22 +107,24 @@ func (j judge) reason(s *conform.Step) string {
 	if err != nil {
 		return ""
 	}
-	was, is := j.was.of(u.Path), j.is.of(u.Path)
-	for method, op := range was.operations {
-		if is.operations[method] == nil && (method == s.Method || len(is.operations) > 0) {
-			return fmt.Sprintf("%s %s is gone", method, op.Path)
+	was, is := j.was.At(u.Path), j.is.At(u.Path)
+	for _, op := range was {
+		if !has(is, op.Method) && (op.Method == s.Method || len(is) > 0) {
+			return fmt.Sprintf("%s %s is gone", op.Method, op.Path)
 		}
 	}
-	for method, op := range is.operations {
-		if was.operations[method] == nil {
-			return fmt.Sprintf("%s %s is new", method, op.Path)
+	for _, op := range is {
+		if !has(was, op.Method) {
+			return fmt.Sprintf("%s %s is new", op.Method, op.Path)
 		}
 	}
-	then, now := was.operations[s.Method], is.operations[s.Method]
-	switch {
-	case then == nil:
+	then, given := j.was.Match(s.Method, u.Path)
+	if then == nil {
 		return ""
-	case verdict(then, s, was.params(u.Path)) != verdict(now, s, is.params(u.Path)):
+	}
+	now, taken := j.is.Match(s.Method, u.Path)
+	switch {
+	case verdict(then, s, given) != verdict(now, s, taken):
 		return fmt.Sprintf("%s %s takes other requests", s.Method, now.Path)
 	case answers(then, s) == nil && answers(now, s) != nil:
 		return fmt.Sprintf("%s %s answers otherwise", s.Method, now.Path)
@@ -169,14 +132,8 @@ func (j judge) reason(s *conform.Step) string {
 	return ""
 }
 
-// params are those of a path that the route matches.
-func (r route) params(path string) map[string]string {
-	params := map[string]string{}
-	values := regexp.MustCompile(strings.NewReplacer("[^/]+", "([^/]+)", ".*", "(.*)").Replace(r.String())).FindStringSubmatch(path)
-	for i, name := range regexp.MustCompile(`\{[^}]*\}`).FindAllString(r.path, -1) {
-		params[strings.Trim(name, "{}")] = values[i+1]
-	}
-	return params
+func has(operations []*contract.Operation, method string) bool {
+	return slices.ContainsFunc(operations, func(op *contract.Operation) bool { return op.Method == method })
 }
 
 // verdict is how an operation refuses a request, "" when it does not.
