@@ -20,6 +20,7 @@ import (
 
 	"github.com/openhands-local/openhands-local/api/contract"
 	"github.com/openhands-local/openhands-local/api/conversation"
+	"github.com/openhands-local/openhands-local/api/key"
 	"github.com/openhands-local/openhands-local/api/workspace"
 	"github.com/openhands-local/openhands-local/gen"
 	"github.com/openhands-local/openhands-local/store"
@@ -48,10 +49,10 @@ type Config struct {
 	Backup func(context.Context) (file io.ReadCloser, size int64, err error)
 	// Token is shown by clients that can read the data folder; it is asked for
 	// where settings and secrets leave the server, unless there is a Key.
-	Token string
+	Token key.Key
 	// Contract returns the loaded contract; the first call may take 30 ms.
 	Contract func() *contract.Contract
-	Key      string // asked for in X-Session-API-Key; empty asks for none
+	Key      key.Key // asked for in X-Session-API-Key
 	// LoggedIn tells of a request that needs no key, since its browser has
 	// shown it before.
 	LoggedIn func(*http.Request) bool

@@ -269,7 +269,7 @@ func (d *deps) loggedBody(c echo.Context, op gen.Operation) string {
 	// Masking before cutting: half a secret is one too.
 	text := d.Conversations.Mask(c.Request().Context(), string(b.Raw[:min(len(b.Raw), 64<<10)]))
 	if d.Key != "" {
-		text = strings.ReplaceAll(text, d.Key, event.Hidden)
+		text = strings.ReplaceAll(text, string(d.Key), event.Hidden)
 	}
 	return strings.ToValidUTF8(text[:min(len(text), most)], "")
 }

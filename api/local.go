@@ -1,7 +1,6 @@
 package api
 
 import (
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -58,7 +57,7 @@ func (d *deps) registerLocal(e *echo.Echo) {
 // hasQueryKey lets a stream say its key in the query, as sockets do: a
 // browser's EventSource has no headers.
 func (d *deps) hasQueryKey(c echo.Context) bool {
-	return c.Request().Method == http.MethodGet && subtle.ConstantTimeCompare([]byte(c.QueryParam("session_api_key")), []byte(d.Key)) == 1
+	return c.Request().Method == http.MethodGet && d.Key.Is(c.QueryParam("session_api_key"))
 }
 
 // heartbeat is how often a silent stream says that it lives.

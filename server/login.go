@@ -3,10 +3,12 @@ package server
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
 	"net/http"
+	"slices"
+
+	"github.com/openhands-local/openhands-local/api/key"
 )
 
 // loginPath takes the key once, in the query, and gives the browser a cookie
@@ -18,21 +20,21 @@ const loginPath = "/_local/login"
 // A login knows who has passed loginPath. The zero value asks for no key.
 type login struct {
 	access Access
-	key    string
+	key    key.Key
 	cookie http.Cookie
 }
 
 // newLogin derives the cookie from the key, which it does not give away: it
 // holds as long as the key does, over restarts too. Browsers send cookies to
 // every port of a host, so each key has a name of its own.
-func newLogin(key string, access Access) *login {
-	if key == "" {
+func newLogin(k key.Key, access Access) *login {
+	if k == "" {
 		return &login{}
 	}
-	mac := hmac.New(sha256.New, []byte(key))
+	mac := hmac.New(sha256.New, []byte(k))
 	mac.Write([]byte("openhands-local: login"))
 	sum := mac.Sum(nil)
-	return &login{access, key, http.Cookie{
+	return &login{access, k, http.Cookie{
 		Name: "openhands_local_" + hex.EncodeToString(sum[:4]), Value: base64.RawURLEncoding.EncodeToString(sum[4:]),
 		Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
 	}}
@@ -44,12 +46,8 @@ func (l *login) has(r *http.Request) bool {
 	if l.key == "" || !l.access.own(r) {
 		return false
 	}
-	for _, c := range r.CookiesNamed(l.cookie.Name) {
-		if subtle.ConstantTimeCompare([]byte(c.Value), []byte(l.cookie.Value)) == 1 {
-			return true
-		}
-	}
-	return false
+	want := key.Key(l.cookie.Value)
+	return slices.ContainsFunc(r.CookiesNamed(l.cookie.Name), func(c *http.Cookie) bool { return want.Is(c.Value) })
 }
 
 const wrongKey = "The key is wrong. Open " + loginPath + "?key= followed by the server's SESSION_API_KEY, percent-encoded."
@@ -61,7 +59,7 @@ func (l *login) wrap(next http.Handler, refused func(*http.Request, int, string)
 			next.ServeHTTP(w, r)
 			return
 		}
-		if subtle.ConstantTimeCompare([]byte(r.URL.Query().Get("key")), []byte(l.key)) != 1 && l.key != "" {
+		if !l.key.Is(r.URL.Query().Get("key")) {
 			refused(r, http.StatusUnauthorized, wrongKey)
 			writeMessage(w, http.StatusUnauthorized, wrongKey)
 			return

@@ -27,6 +27,7 @@ import (
 	"github.com/openhands-local/openhands-local/api"
 	"github.com/openhands-local/openhands-local/api/contract"
 	"github.com/openhands-local/openhands-local/api/conversation"
+	"github.com/openhands-local/openhands-local/api/key"
 	"github.com/openhands-local/openhands-local/api/live"
 	"github.com/openhands-local/openhands-local/api/live/engineio"
 	"github.com/openhands-local/openhands-local/gen"
@@ -76,7 +77,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if c.bounds == (bounds{}) {
 		c.bounds = defaultBounds
 	}
-	s := &Server{c: c, login: newLogin(c.Key, c.Access), contract: loadOnce(c.Log), metrics: newMetrics(c.Version), stopping: make(chan struct{})}
+	s := &Server{c: c, login: newLogin(key.Key(c.Key), c.Access), contract: loadOnce(c.Log), metrics: newMetrics(c.Version), stopping: make(chan struct{})}
 	var err error
 	if s.frontend, err = c.frontend(); err != nil {
 		return nil, err
@@ -121,7 +122,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	token := hexID(rand.Read)
 	writeClaim(claim{s.info, token})
 	s.http = &http.Server{
-		Handler:           s.handler(s.operations(token)),
+		Handler:           s.handler(s.operations(key.Key(token))),
 		ReadHeaderTimeout: c.bounds.header,
 		IdleTimeout:       c.bounds.idle,
 		MaxHeaderBytes:    maxHeader,
@@ -164,13 +165,13 @@ func (s *Server) rules(ctx context.Context, player *agent.Runner) (*conversation
 }
 
 // operations are the API.
-func (s *Server) operations(token string) http.Handler {
+func (s *Server) operations(token key.Key) http.Handler {
 	c := api.Config{
 		Conversations:     s.conversations,
 		Store:             s.store,
 		Workspace:         s.files.open,
 		Contract:          s.contract,
-		Key:               s.c.Key,
+		Key:               key.Key(s.c.Key),
 		LoggedIn:          s.login.has,
 		Strict:            s.c.Strict,
 		SetConversationID: s.c.SetConversationID,
