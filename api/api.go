@@ -1,12 +1,12 @@
 // Package api is what clients talk to: the operations of the contract, with
 // the statuses, bodies and order of refusals of OpenHands 0.53.0.
 //
-// [New] returns them as one http.Handler. The routes are generated from the
-// contract (package gen); every request passes, in this order, the path
-// (route.go), the key, the body's decoding, the conversation, the fields
-// (operation.go, package contract) and the handler, in the file of its
+// [New] returns them as one http.Handler. Every request passes, in this order,
+// the path (route.go), the key, the body's decoding, the conversation, the
+// fields (operation.go, package contract) and the handler, in the file of its
 // resource. Handlers return errors as they are: one table and one writer
-// (errors.go) make every refusal.
+// (errors.go) make every refusal. What happened to a request is noted in its
+// exchange (package exchange).
 package api
 
 import (
@@ -26,8 +26,9 @@ import (
 	"github.com/openhands-local/openhands-local/store"
 )
 
-// A Config says what the operations work with. All fields but Frontend,
-// Backup, Token, Key and Strict are required.
+// A Config says what the operations work with. Conversations, Store, Workspace,
+// RemoveWorkspace, Reset, Contract, LoggedIn, Started and Log are required; the
+// zero value of everything else is right.
 type Config struct {
 	Conversations *conversation.Service
 	Store         store.Store
@@ -105,13 +106,12 @@ func New(c Config) http.Handler {
 	}
 	e := echo.New()
 	e.HTTPErrorHandler = d.writeError
-	e.Pre(d.recoverPanics, d.mcp, normalisePath)
-	e.Use(d.activity.note)
-	perOperation := map[string][]echo.MiddlewareFunc{}
+	operations := map[string]operation{} // by operationId
+	handle := gen.Handlers(h)
 	for _, op := range gen.Operations {
-		perOperation[op.Key] = []echo.MiddlewareFunc{d.operation(op)}
+		operations[op.ID] = operation{op, handle[op.ID]}
 	}
-	gen.RegisterHandlersWithOptions(e, h, gen.RegisterHandlersOptions{OperationMiddlewares: perOperation})
+	e.Pre(d.recoverPanics, d.mcp, d.route(operations))
 	d.registerLocal(e)
 	registerDocs(e)
 	if d.Frontend == nil && !d.Strict {

@@ -15,6 +15,7 @@ import (
 	"github.com/oapi-codegen/nullable"
 
 	"github.com/openhands-local/openhands-local/api/conversation"
+	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 	"github.com/openhands-local/openhands-local/gen"
@@ -95,7 +96,7 @@ func (o *conversations) NewConversation(c echo.Context) error {
 		}
 		d.ID = *q.ConversationID
 		if !o.SetConversationID {
-			o.lenient(c, "NewConversation", "conversation_id is given: 0.53.0 answers 422 without ALLOW_SET_CONVERSATION_ID=1")
+			lenient(c, "conversation_id is given: 0.53.0 answers 422 without ALLOW_SET_CONVERSATION_ID=1")
 		}
 	}
 	if err := o.checkOrigin(c, &q, &d); err != nil {
@@ -111,6 +112,7 @@ func (o *conversations) NewConversation(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	exchange.From(c.Request().Context()).Conversation = i.ID
 	return writeJSON(c, http.StatusOK, answerOK(i.ID, i.Status, ""))
 }
 
@@ -119,11 +121,9 @@ func (o *conversations) NewConversation(c echo.Context) error {
 func (o *conversations) readReplay(c echo.Context, list string, d *conversation.Draft) {
 	d.SetReplay(list, o.Strict)
 	if err := d.Replay.Err; err != nil {
-		o.Log.Warn("replay_json cannot be played", "request", c.Response().Header().Get(echo.HeaderXRequestID), "error", err.Error())
+		o.Log.Warn("replay_json cannot be played", "request", exchange.From(c.Request().Context()).ID, "error", err.Error())
 	}
-	if len(d.Replay.Lenient) > 0 {
-		o.lenient(c, "NewConversation", strings.Join(d.Replay.Lenient, "; "))
-	}
+	lenient(c, d.Replay.Lenient...)
 }
 
 // suggestedTasks are the kinds of tasks that upstream has words for.
@@ -154,7 +154,7 @@ func (o *conversations) checkOrigin(c echo.Context, q *newConversation, d *conve
 	if o.Strict {
 		return &refusal{http.StatusBadRequest, coded{"error", "A repository needs a git provider's token, and this server has none", "STATUS$GIT_PROVIDER_AUTHENTICATION_ERROR"}}
 	}
-	o.lenient(c, "NewConversation", fmt.Sprintf("repository %s without a provider's token: 0.53.0 answers 500", repository))
+	lenient(c, fmt.Sprintf("repository %s without a provider's token: 0.53.0 answers 500", repository))
 	return nil
 }
 

@@ -14,7 +14,10 @@ import (
 
 // docPaths are served beside the operations, as FastAPI does. /redoc shows
 // the same page as /docs.
-var docPaths = []string{"/openapi.json", "/docs", "/redoc", "/docs/oauth2-redirect"}
+var (
+	docPaths   = []string{"/openapi.json", "/docs", "/redoc", "/docs/oauth2-redirect"}
+	docMethods = []string{http.MethodGet, http.MethodHead}
+)
 
 // securityPath is a mount that upstream has by a slip: it answers 500 to
 // everything (recorded security_root_path), here 404.
@@ -61,8 +64,7 @@ var docsFiles = sync.OnceValue(func() http.Handler { return http.StripPrefix("/d
 // needs no network.
 func registerDocs(e *echo.Echo) {
 	both := func(path string, h echo.HandlerFunc) {
-		e.GET(path, h)
-		e.HEAD(path, h)
+		e.Match(docMethods, path, h)
 	}
 	page := func(text string) echo.HandlerFunc {
 		return func(c echo.Context) error {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"os"
 	"slices"
@@ -19,11 +18,11 @@ import (
 	"github.com/openhands-local/openhands-local/api/contract"
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/event"
+	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 	"github.com/openhands-local/openhands-local/api/settings"
 	"github.com/openhands-local/openhands-local/api/workspace"
-	"github.com/openhands-local/openhands-local/gen"
 	"github.com/openhands-local/openhands-local/store"
 )
 
@@ -160,7 +159,7 @@ func (d *deps) writeError(err error, c echo.Context) {
 			answer, err = nil, errors.Join(err, unencodable)
 		}
 	}
-	d.logRefusal(c, answer, err)
+	d.tellRefusal(r.Context(), answer, err)
 	if answer == nil {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.WriteHeader(http.StatusInternalServerError)
@@ -175,7 +174,7 @@ func (d *deps) writeError(err error, c echo.Context) {
 // as upstream mounts it after its routes: there are no redirects then, and a
 // path that has other methods is one of its pages.
 func (d *deps) nowhere(w http.ResponseWriter, r *http.Request) error {
-	methods := allowed(r.URL.Path)
+	methods := d.methodsOf(r.URL.Path)
 	if r.URL.IsAbs() {
 		methods = nil
 	}
@@ -187,7 +186,7 @@ func (d *deps) nowhere(w http.ResponseWriter, r *http.Request) error {
 		methods = append(slices.Clone(methods), http.MethodGet, http.MethodHead)
 		slices.Sort(methods)
 		methods = slices.Compact(methods)
-	} else if to := redirect(r); to != "" {
+	} else if to := d.redirect(r); to != "" {
 		w.Header().Set("Location", to)
 		w.Header().Set("Content-Length", "0")
 		w.WriteHeader(http.StatusTemporaryRedirect)
@@ -200,35 +199,19 @@ func (d *deps) nowhere(w http.ResponseWriter, r *http.Request) error {
 	return echo.ErrMethodNotAllowed
 }
 
-// logRefusal writes one record for an answer of 4xx or 5xx: what was asked,
-// the first reason, the beginning of the body.
-func (d *deps) logRefusal(c echo.Context, answer *refusal, err error) {
-	r := c.Request()
-	op, _ := c.Get(operationKey).(gen.Operation)
-	attrs := []slog.Attr{
-		slog.String("request", c.Response().Header().Get(echo.HeaderXRequestID)),
-		slog.String("method", r.Method), slog.String("path", r.URL.Path),
-	}
-	if op.Name != "" {
-		attrs = append(attrs, slog.String("operation", op.Name))
-	}
+// tellRefusal notes why a request was refused.
+func (d *deps) tellRefusal(ctx context.Context, answer *refusal, err error) {
+	x := exchange.From(ctx)
 	if answer == nil {
-		d.Log.LogAttrs(r.Context(), slog.LevelError, "unexpected error", append(attrs, slog.Int("status", 500), slog.Any("error", err))...)
+		x.Refusal = &exchange.Refusal{Err: err}
 		return
 	}
-	attrs = append(attrs, slog.Int("status", answer.status))
-	if loc, msg := firstReason(answer); msg != "" {
-		attrs = append(attrs, slog.String("loc", loc), slog.String("msg", msg))
-	}
-	if text := d.loggedBody(c, op); text != "" {
-		attrs = append(attrs, slog.String("body", text))
-	}
-	level := slog.LevelWarn
+	refused := exchange.Refusal{Body: d.loggedBody(ctx, x)}
+	refused.Loc, refused.Msg = firstReason(answer)
 	if answer.status >= 500 {
-		level = slog.LevelError
-		attrs = append(attrs, slog.Any("error", err))
+		refused.Err = err
 	}
-	d.Log.LogAttrs(r.Context(), level, "refused", attrs...)
+	x.Refusal = &refused
 }
 
 // firstReason is the place and text of a refusal's first error.
@@ -257,17 +240,16 @@ func firstReason(answer *refusal) (loc, msg string) {
 var secretOperations = []string{"StoreSettings", "StoreProviderTokens", "CreateCustomSecret", "UpdateCustomSecret"}
 
 // loggedBody is the first 200 bytes of the body, with known secrets masked.
-func (d *deps) loggedBody(c echo.Context, op gen.Operation) string {
+func (d *deps) loggedBody(ctx context.Context, x *exchange.Exchange) string {
 	const most = 200
-	b := body(c)
-	if b == nil || len(b.Raw) == 0 {
+	if len(x.Body) == 0 {
 		return ""
 	}
-	if slices.Contains(secretOperations, op.Name) {
+	if slices.Contains(secretOperations, x.Operation) {
 		return "(withheld)"
 	}
 	// Masking before cutting: half a secret is one too.
-	text := d.Conversations.Mask(c.Request().Context(), string(b.Raw[:min(len(b.Raw), 64<<10)]))
+	text := d.Conversations.Mask(ctx, string(x.Body[:min(len(x.Body), 64<<10)]))
 	if d.Key != "" {
 		text = strings.ReplaceAll(text, string(d.Key), event.Hidden)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/event"
+	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/gen"
 	"github.com/openhands-local/openhands-local/store"
 )
@@ -46,7 +47,7 @@ var errInvalidLimit = &refusal{http.StatusBadRequest, detail{"Invalid limit"}}
 // X-Event-Id. What 0.53.0 would have refused is said in X-Local-Lenient and
 // one record.
 func (o *events) AddEvent(c echo.Context, id string) error {
-	return o.add(c, "AddEvent", id, body(c).Raw)
+	return o.add(c, id, body(c).Raw)
 }
 
 // AddMessage stores a message of the user, as AddEvent does. It is of 0.59.0.
@@ -59,35 +60,37 @@ func (o *events) AddMessage(c echo.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	return o.add(c, "AddMessage", id, event)
+	return o.add(c, id, event)
 }
 
-// add stores an event for an operation and answers.
-func (o *events) add(c echo.Context, operation, id string, event []byte) error {
+// add stores an event and answers.
+func (o *events) add(c echo.Context, id string, event []byte) error {
 	r := c.Request()
+	x := exchange.From(r.Context())
 	added, err := o.Conversations.Add(r.Context(), id, event, r.Header.Get(idempotencyHeader))
 	if err != nil {
 		return err
 	}
-	h := c.Response().Header()
 	if added.Dropped {
 		o.Log.Warn("message dropped, as OpenHands does: the settings' model is not known to see images",
-			"request", h.Get(echo.HeaderXRequestID), "operation", operation, "path", r.URL.Path)
+			"request", x.ID, "operation", x.Operation, "path", x.Path)
 	} else {
-		h.Set(eventIDHeader, strconv.FormatInt(added.ID, 10))
+		x.EventID = added.ID
+		c.Response().Header().Set(eventIDHeader, strconv.FormatInt(added.ID, 10))
 	}
-	if len(added.Lenient) > 0 {
-		o.lenient(c, operation, strings.Join(added.Lenient, "; "))
-	}
+	lenient(c, added.Lenient...)
 	return writeBytes(c, http.StatusOK, []byte(`{"success":true}`))
 }
 
-// lenient says, in the answer and in a record, that 0.53.0 would have refused.
-func (d *deps) lenient(c echo.Context, operation, why string) {
-	h := c.Response().Header()
-	why = headerSafe(why)
-	h.Set(LenientHeader, why)
-	d.Log.Warn("more lenient than OpenHands", "request", h.Get(echo.HeaderXRequestID), "operation", operation, "path", c.Request().URL.Path, "why", why)
+// lenient says, in the answer too, that 0.53.0 would have refused, and why;
+// nothing for no reason.
+func lenient(c echo.Context, why ...string) {
+	if len(why) == 0 {
+		return
+	}
+	x := exchange.From(c.Request().Context())
+	x.Lenient = append(x.Lenient, why...)
+	c.Response().Header().Set(LenientHeader, headerSafe(strings.Join(x.Lenient, "; ")))
 }
 
 // tellDamaged says, in the answer and in one record, which events or
@@ -104,10 +107,9 @@ func tellDamaged[ID any](d *deps, c echo.Context, what, header string, ids []ID)
 	if len(ids) > most {
 		list = append(list, fmt.Sprintf("and %d more", len(ids)-most))
 	}
-	h := c.Response().Header()
-	h.Set(header, strings.Join(list, ", "))
-	d.Log.Error("stored data is damaged: left out of the answer", "request", h.Get(echo.HeaderXRequestID),
-		"path", c.Request().URL.Path, what, strings.Join(list, ", "))
+	c.Response().Header().Set(header, strings.Join(list, ", "))
+	x := exchange.From(c.Request().Context())
+	d.Log.Error("stored data is damaged: left out of the answer", "request", x.ID, "path", x.Path, what, strings.Join(list, ", "))
 }
 
 // headerSafe keeps a text to what a header can carry.
@@ -132,7 +134,7 @@ func (o *events) SearchEvents(c echo.Context, id string, q gen.SearchEventsParam
 		return errInvalidLimit
 	}
 	var f event.Filter
-	if b := body(c); b != nil && len(b.JSON) > 0 {
+	if b := body(c); len(b.JSON) > 0 {
 		if err := json.Unmarshal(b.JSON, &f); err != nil {
 			return err
 		}

@@ -14,8 +14,6 @@ import (
 // health has the operations that tell of the server itself. None needs a key.
 type health struct{ *deps }
 
-const serverInfoPath = "/server_info"
-
 // Alive answers {"status":"ok"}.
 func (o *health) Alive(c echo.Context) error {
 	return writeBytes(c, http.StatusOK, []byte(`{"status":"ok"}`))

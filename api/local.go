@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/openhands-local/openhands-local/api/event"
+	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/feed"
 	"github.com/openhands-local/openhands-local/api/pyjson"
@@ -35,7 +36,8 @@ const localPrefix = "/_local/"
 func (d *deps) registerLocal(e *echo.Echo) {
 	g := e.Group(localPrefix[:len(localPrefix)-1], func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			c.Request().Pattern = c.Path()
+			x := exchange.From(c.Request().Context())
+			x.Operation, x.Conversation = c.Path(), c.Param("id")
 			if !d.hasKey(c.Request()) && !d.hasQueryKey(c) {
 				return d.unauthorized()
 			}
@@ -110,6 +112,7 @@ func (d *deps) streamAll(c echo.Context) error {
 // client is gone: that is the only end of an answer under way.
 func (d *deps) send(c echo.Context, f *feed.Follower, all, notices bool) error {
 	r, w := c.Request(), c.Response()
+	exchange.From(r.Context()).Waits = exchange.WaitsForEvents
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)

@@ -1,15 +1,17 @@
 package api
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"net/http"
 	"runtime/debug"
 	"sync/atomic"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/openhands-local/openhands-local/api/contract"
+	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/gen"
 )
 
@@ -17,68 +19,50 @@ import (
 // auth_header_forms).
 const keyHeader = "X-Session-API-Key"
 
-// bodyKey is where operation leaves the decoded body for the handler and for
-// the record of a refusal.
-const (
-	bodyKey      = "body"
-	operationKey = "operation"
-)
-
-// operation refuses, in upstream's order, what the contract does not allow:
-// key, body, conversation, fields. Upstream decodes the body before it looks
-// at the key; here nothing of it is read without one.
-func (d *deps) operation(op gen.Operation) echo.MiddlewareFunc {
-	pattern := op.Method + " " + op.Path
-	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		return func(c echo.Context) error {
-			if hasOddParameter(c) {
-				return echo.ErrNotFound
-			}
-			c.Set(operationKey, op)
-			r := c.Request()
-			r.Pattern = pattern
-			if op.Secured && !d.hasKey(r) {
-				return d.unauthorized()
-			}
-			checks := d.Contract().Operation(op.ID)
-			body, err := checks.ReadBody(r)
-			if err != nil {
-				return err
-			}
-			c.Set(bodyKey, body)
-			if op.Conversation {
-				if err := d.conversationExists(c, op); err != nil {
-					return err
-				}
-			}
-			if err := checks.Validate(r, pathParams(c), body); err != nil {
-				return err
-			}
-			return next(c)
-		}
-	}
+// An operation is one of the contract and its handler.
+type operation struct {
+	gen.Operation
+	handle echo.HandlerFunc
 }
 
-// operationNames has the names of the operations by the pattern that a request
-// for one matches.
-var operationNames = func() map[string]string {
-	names := make(map[string]string, len(gen.Operations))
-	for _, op := range gen.Operations {
-		names[op.Method+" "+op.Path] = op.Name
-	}
-	return names
-}()
+// A call is what the handler of an operation gets.
+type call struct {
+	echo.Context
+	params map[string]string // of the path
+	body   *contract.Body
+}
 
-// Operation names what a request that was answered had asked for: an
-// operation of the contract ("AddEvent"), or by its path with the names of its
-// parameters what is ours alone ("/_local/conversations/:id/stream"). It is
-// empty when the request reached neither. There are as many names as routes,
-// whatever is asked.
-func Operation(r *http.Request) string {
-	if name, ok := operationNames[r.Pattern]; ok {
-		return name
+// Param is a parameter of the path. The one that may be empty is a slash then:
+// generated code refuses an empty one, which the contract does not.
+func (c *call) Param(name string) string { return cmp.Or(c.params[name], "/") }
+
+// body is the decoded body of a request for an operation.
+func body(c echo.Context) *contract.Body { return c.(*call).body }
+
+// operate refuses, in upstream's order, what the contract does not allow: key,
+// body, conversation, fields. Upstream decodes the body before it looks at the
+// key; here nothing of it is read without one.
+func (d *deps) operate(c echo.Context, x *exchange.Exchange, op operation, checks *contract.Operation, params map[string]string) error {
+	r := c.Request()
+	if op.Secured && !d.hasKey(r) {
+		return d.unauthorized()
 	}
-	return r.Pattern
+	body, err := checks.ReadBody(r)
+	if body != nil {
+		x.Body = body.Raw
+	}
+	if err != nil {
+		return err
+	}
+	if op.Conversation {
+		if err := d.conversationExists(r.Context(), op.Name, x.Conversation); err != nil {
+			return err
+		}
+	}
+	if err := checks.Validate(r, params, body); err != nil {
+		return err
+	}
+	return op.handle(&call{c, params, body})
 }
 
 // hasKey tells whether a client said the key, or need not.
@@ -98,25 +82,11 @@ func (d *deps) unauthorized() *refusal {
 // conversationExists is upstream's dependency of operations within a
 // conversation. Add Event makes an unknown one unless the server is strict:
 // its handler decides.
-func (d *deps) conversationExists(c echo.Context, op gen.Operation) error {
-	if op.Name == "AddEvent" && !d.Strict {
+func (d *deps) conversationExists(ctx context.Context, operation, id string) error {
+	if operation == "AddEvent" && !d.Strict {
 		return nil
 	}
-	return d.Conversations.Exists(c.Request().Context(), c.Param("conversation_id"))
-}
-
-func pathParams(c echo.Context) map[string]string {
-	params := make(map[string]string, len(c.ParamNames()))
-	for i, name := range c.ParamNames() {
-		params[name] = c.ParamValues()[i]
-	}
-	return params
-}
-
-// body is the decoded body of a request.
-func body(c echo.Context) *contract.Body {
-	b, _ := c.Get(bodyKey).(*contract.Body)
-	return b
+	return d.Conversations.Exists(ctx, id)
 }
 
 // recoverPanics turns a panic of a handler into an error with its stack.
@@ -138,11 +108,8 @@ func (d *deps) recoverPanics(next echo.HandlerFunc) echo.HandlerFunc {
 // activity knows when the last request came: what server_info calls idle.
 type activity struct{ last atomic.Int64 }
 
-func (a *activity) note(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		if c.Path() != serverInfoPath {
-			a.last.Store(time.Now().UnixNano())
-		}
-		return next(c)
+func (a *activity) note(x *exchange.Exchange) {
+	if x.Operation != "GetServerInfo" {
+		a.last.Store(x.Start.UnixNano())
 	}
 }

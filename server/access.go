@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/openhands-local/openhands-local/api/exchange"
 )
 
 // Access is the one list of who may talk to the server: REST, sockets and
@@ -134,7 +136,7 @@ const exposed = "X-Event-Id, X-Local-Damaged, X-Local-Lenient, X-Request-Id"
 
 // wrap refuses what the list does not allow, and speaks CORS as upstream does
 // (recorded cors_*).
-func (a Access) wrap(next http.Handler, refused func(*http.Request, int, string)) http.Handler {
+func (a Access) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		origin := r.Header.Get("Origin")
 		if isPreflight(r) && a.Host(r.Host) {
@@ -142,8 +144,7 @@ func (a Access) wrap(next http.Handler, refused func(*http.Request, int, string)
 			return
 		}
 		if err := a.Check(r); err != nil {
-			refused(r, http.StatusForbidden, err.Error())
-			writeMessage(w, http.StatusForbidden, err.Error())
+			refuse(w, r, http.StatusForbidden, err.Error())
 			return
 		}
 		if len(r.Header["Origin"]) > 0 {
@@ -191,9 +192,10 @@ func (a Access) preflight(w http.ResponseWriter, r *http.Request, origin string)
 	fmt.Fprint(w, "OK")
 }
 
-// writeMessage answers what is ours alone: detail as FastAPI has it, message
-// for the web UI, which reads only that.
-func writeMessage(w http.ResponseWriter, status int, text string) {
+// refuse answers what is ours alone: detail as FastAPI has it, message for the
+// web UI, which reads only that.
+func refuse(w http.ResponseWriter, r *http.Request, status int, text string) {
+	exchange.From(r.Context()).Refusal = &exchange.Refusal{Msg: text}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	e := json.NewEncoder(w)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -26,11 +27,32 @@ const maxHeader = 1 << 20
 // less than that in bounds.answer holds up what the server keeps for it.
 const answerPart = 64 << 10
 
-// limitAnswer cuts off clients that do not read what they are answered.
-func (s *Server) limitAnswer(next http.Handler) http.Handler {
+// bound cuts off clients that do not send what they have begun, or do not read
+// what they are answered.
+func (s *Server) bound(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(&boundedWriter{w, http.NewResponseController(w), r, s.c.bounds.answer, s.c.Log}, r)
+		bounded := &boundedWriter{w, http.NewResponseController(w), r, s.c.bounds.answer, s.c.Log}
+		if r.Body != nil && r.Body != http.NoBody {
+			_ = bounded.control.SetReadDeadline(time.Now().Add(s.c.bounds.body))
+			r.Body = &timedBody{http.MaxBytesReader(w, r.Body, s.c.MaxBody), bounded.control}
+		}
+		next.ServeHTTP(bounded, r)
 	})
+}
+
+// A timedBody takes the deadline back at its end, and only there: net/http reads
+// on in a body that a handler has given up.
+type timedBody struct {
+	io.ReadCloser
+	control *http.ResponseController
+}
+
+func (b *timedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		_ = b.control.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // A boundedWriter writes an answer in parts, each within a time.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/openhands-local/openhands-local/api"
+	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/api/settings"
 	"github.com/openhands-local/openhands-local/server/agent"
 	"github.com/openhands-local/openhands-local/server/ui"
@@ -77,6 +78,12 @@ type Config struct {
 	LogRequests bool
 	// Log takes all records; nil throws them away.
 	Log *slog.Logger
+	// Observe, when set, is told of every request that was answered, and of
+	// what came by a socket, from many goroutines.
+	Observe func(*exchange.Exchange)
+	// CountsLenient leaves out the records of what OpenHands would have refused:
+	// for programs that count it by Observe.
+	CountsLenient bool
 	// Wrap, when set, goes around the handler of all requests: for tests that
 	// look at every answer.
 	Wrap func(http.Handler) http.Handler

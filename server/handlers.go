@@ -1,16 +1,13 @@
 package server
 
 import (
-	"encoding/binary"
-	"encoding/hex"
-	"io"
+	"cmp"
+	"context"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"strings"
-	"time"
 
-	"github.com/openhands-local/openhands-local/api"
+	"github.com/openhands-local/openhands-local/api/exchange"
 )
 
 // cacheHeaders sets upstream's (recorded misc_cache_headers).
@@ -41,101 +38,101 @@ func noWebsocket(next http.Handler) http.Handler {
 	})
 }
 
-// limitBody bounds the size of a body and the time that it takes to come.
-func limitBody(next http.Handler, most int64, within time.Duration) http.Handler {
+// exchanges makes the exchange of each request, whose id the answer carries,
+// and tells of it when it is done. The request that is handed on is a copy:
+// whatever is put in the place of its body, net/http knows the one that it
+// made, and whether a client still waits to be told to send it.
+func (s *Server) exchanges(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Body != nil && r.Body != http.NoBody {
-			control := http.NewResponseController(w)
-			_ = control.SetReadDeadline(time.Now().Add(within))
-			r.Body = &timedBody{http.MaxBytesReader(w, r.Body, most), control}
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// A timedBody takes the deadline back at its end, and only there: net/http reads
-// on in a body that a handler has given up.
-type timedBody struct {
-	io.ReadCloser
-	control *http.ResponseController
-}
-
-func (b *timedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF {
-		_ = b.control.SetReadDeadline(time.Time{})
-	}
-	return n, err
-}
-
-// requestID returns 32 hexadecimal digits. They tell requests apart, and need
-// not be hard to guess.
-func requestID() string {
-	var id [16]byte
-	binary.BigEndian.PutUint64(id[:8], rand.Uint64())
-	binary.BigEndian.PutUint64(id[8:], rand.Uint64())
-	return hex.EncodeToString(id[:])
-}
-
-// observe gives every request an id, which answer and records carry, counts
-// it, and writes a record of it if it was slow or if that was asked for.
-func (s *Server) observe(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := requestID()
-		w.Header().Set("X-Request-Id", id)
-		start, seen := time.Now(), &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		x := exchange.New(exchange.HTTP, r.Method, strings.ToValidUTF8(r.URL.Path, "\uFFFD"))
+		w.Header().Set("X-Request-Id", x.ID)
 		s.metrics.inFlight.Inc()
 		defer func() { // also when the answer is cut off, by a panic
-			took, waits := time.Since(start), waits(r, w)
 			s.metrics.inFlight.Dec()
-			s.metrics.request(r, w.Header(), seen.status, took, waits)
-			level, message := slog.LevelInfo, "request"
-			switch slow := s.c.LogSlow > 0 && took >= s.c.LogSlow && !waits; {
-			case slow:
-				level, message = slog.LevelWarn, "slow request"
-			case !s.c.LogRequests:
-				return
-			}
-			attrs := []slog.Attr{slog.String("request", id), slog.String("method", r.Method), slog.String("path", r.URL.Path)}
-			if operation := api.Operation(r); operation != "" {
-				attrs = append(attrs, slog.String("operation", operation))
-			}
-			s.c.Log.LogAttrs(r.Context(), level, message, append(attrs,
-				slog.Int("status", seen.status), slog.Int64("bytes", seen.bytes), slog.Duration("took", took))...)
+			x.Status = cmp.Or(x.Status, http.StatusOK)
+			x.Done()
+			s.record(x)
+			s.observe(x)
 		}()
-		next.ServeHTTP(seen, r)
+		next.ServeHTTP(&answerWriter{w, x}, r.WithContext(x.Context(r.Context())))
 	})
 }
 
-// waits tells of a request whose answer takes as long as there is something to
-// wait for: a socket, a stream, a profile.
-func waits(r *http.Request, w http.ResponseWriter) bool {
-	return isSocket(r) || w.Header().Get("Content-Type") == "text/event-stream" || strings.HasPrefix(r.URL.Path, profilesPath)
+// observe tells all but the log of an exchange that is done.
+func (s *Server) observe(x *exchange.Exchange) {
+	s.metrics.observe(x)
+	if s.c.Observe != nil {
+		s.c.Observe(x)
+	}
 }
 
-// logRefused writes the record of a refusal that is not the API's.
-func (s *Server) logRefused(r *http.Request, status int, why string) {
-	s.c.Log.LogAttrs(r.Context(), slog.LevelWarn, "refused", slog.String("method", r.Method), slog.String("path", r.URL.Path),
-		slog.Int("status", status), slog.String("msg", why))
+// lenientEvent is told of an event of a socket that OpenHands would have
+// refused; its record is written there.
+func (s *Server) lenientEvent() {
+	x := exchange.New(exchange.Socket, "oh_user_action", socketPath)
+	x.Lenient = []string{"an event of a socket"}
+	s.observe(x)
 }
 
-// statusWriter remembers what was answered.
-type statusWriter struct {
+// record writes what there is to tell of an exchange: that it was refused, that
+// OpenHands would have refused it, that it was slow. --log-requests tells of
+// every one.
+func (s *Server) record(x *exchange.Exchange) {
+	if why := x.Refusal; why != nil {
+		level, message, fault := slog.LevelWarn, "refused", slog.Attr{}
+		if why.Err != nil {
+			level, fault = slog.LevelError, slog.Any("error", why.Err)
+		}
+		if why.Msg == "" {
+			message = "unexpected error"
+		}
+		s.write(x, level, message, slog.Int("status", x.Status), optional("loc", why.Loc), optional("msg", why.Msg), optional("body", why.Body), fault)
+	}
+	if len(x.Lenient) > 0 && !s.c.CountsLenient {
+		s.write(x, slog.LevelWarn, "more lenient than OpenHands", slog.String("why", strings.Join(x.Lenient, "; ")))
+	}
+	level, message := slog.LevelInfo, "request"
+	switch slow := s.c.LogSlow > 0 && x.Duration >= s.c.LogSlow && x.Waits == ""; {
+	case slow:
+		level, message = slog.LevelWarn, "slow request"
+	case !s.c.LogRequests:
+		return
+	}
+	s.write(x, level, message, slog.Int("status", x.Status), slog.Int64("bytes", x.Bytes), slog.Duration("took", x.Duration))
+}
+
+// write writes a record of an exchange.
+func (s *Server) write(x *exchange.Exchange, level slog.Level, message string, more ...slog.Attr) {
+	attrs := []slog.Attr{slog.String("request", x.ID), slog.String("method", x.Method), slog.String("path", x.Path), optional("operation", x.Operation)}
+	s.c.Log.LogAttrs(context.Background(), level, message, append(attrs, more...)...)
+}
+
+// optional is an attribute; for no value an empty one, which no handler writes.
+func optional(key, value string) slog.Attr {
+	if value == "" {
+		return slog.Attr{}
+	}
+	return slog.String(key, value)
+}
+
+// answerWriter notes what is answered.
+type answerWriter struct {
 	http.ResponseWriter
-	status int
-	bytes  int64
+	x *exchange.Exchange
 }
 
-func (w *statusWriter) WriteHeader(status int) {
-	w.status = status
+func (w *answerWriter) WriteHeader(status int) {
+	if status >= http.StatusOK || status == http.StatusSwitchingProtocols {
+		w.x.Status = status
+	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
-func (w *statusWriter) Write(b []byte) (int, error) {
+func (w *answerWriter) Write(b []byte) (int, error) {
 	n, err := w.ResponseWriter.Write(b)
-	w.bytes += int64(n)
+	w.x.Bytes += int64(n)
 	return n, err
 }
 
 // Unwrap lets http.ResponseController through.
-func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -53,15 +53,14 @@ func (l *login) has(r *http.Request) bool {
 const wrongKey = "The key is wrong. Open " + loginPath + "?key= followed by the server's SESSION_API_KEY, percent-encoded."
 
 // wrap answers loginPath.
-func (l *login) wrap(next http.Handler, refused func(*http.Request, int, string)) http.Handler {
+func (l *login) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != loginPath || r.Method != http.MethodGet && r.Method != http.MethodHead {
 			next.ServeHTTP(w, r)
 			return
 		}
 		if !l.key.Is(r.URL.Query().Get("key")) {
-			refused(r, http.StatusUnauthorized, wrongKey)
-			writeMessage(w, http.StatusUnauthorized, wrongKey)
+			refuse(w, r, http.StatusUnauthorized, wrongKey)
 			return
 		}
 		if l.key != "" {

@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/openhands-local/openhands-local/api"
+	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/gen"
 	"github.com/openhands-local/openhands-local/store"
 	"github.com/openhands-local/openhands-local/store/boltstore"
@@ -46,7 +46,7 @@ func newMetrics(version string) *metrics {
 		}, []string{"operation", "status"}),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    metricPrefix + "http_request_duration_seconds",
-			Help:    "Time from a request's header to the end of its answer, but for sockets and streams.",
+			Help:    "Time from a request's header to the end of its answer, but for sockets, streams, profiles, and requests that the rate limit holds back.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10},
 		}, []string{"operation"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -55,7 +55,7 @@ func newMetrics(version string) *metrics {
 		}),
 		lenient: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: metricPrefix + "lenient_answers_total",
-			Help: "What OpenHands " + gen.Version + " would have refused: answers with the header X-Local-Lenient, and events of sockets.",
+			Help: "What OpenHands " + gen.Version + " would have refused: requests and events of sockets.",
 		}),
 		appended: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: metricPrefix + "events_appended_total",
@@ -107,15 +107,18 @@ func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
 
-// request notes an answer. One that waits says nothing by the time it took.
-func (m *metrics) request(r *http.Request, answer http.Header, status int, took time.Duration, waits bool) {
-	if answer.Get(api.LenientHeader) != "" {
+// observe notes an exchange. One that waits says nothing by the time it took.
+func (m *metrics) observe(x *exchange.Exchange) {
+	if len(x.Lenient) > 0 {
 		m.lenient.Inc()
 	}
-	operation := cmp.Or(api.Operation(r), "none")
-	m.requests.WithLabelValues(operation, strconv.Itoa(status)).Inc()
-	if !waits {
-		m.took.WithLabelValues(operation).Observe(took.Seconds())
+	if x.Transport != exchange.HTTP {
+		return
+	}
+	operation := cmp.Or(x.Operation, "none")
+	m.requests.WithLabelValues(operation, strconv.Itoa(x.Status)).Inc()
+	if x.Waits == "" {
+		m.took.WithLabelValues(operation).Observe(x.Duration.Seconds())
 	}
 }
 

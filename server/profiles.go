@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"strings"
+
+	"github.com/openhands-local/openhands-local/api/exchange"
 )
 
 // profilesPath is that of [profiles].
@@ -12,6 +14,7 @@ const profilesPath = "/_local/pprof/"
 // profiles serves package net/http/pprof below profilesPath; that package
 // knows no other place than /debug/pprof/.
 func profiles(w http.ResponseWriter, r *http.Request) {
+	exchange.From(r.Context()).Waits = exchange.WaitsForProfile
 	switch name := strings.TrimPrefix(r.URL.Path, profilesPath); name {
 	case "":
 		r = r.Clone(r.Context())

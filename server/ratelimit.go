@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/openhands-local/openhands-local/api/exchange"
 )
 
 // Upstream's rate limit (recorded ratelimit_*): within a sliding second a
@@ -25,11 +27,12 @@ type rateLimiter struct {
 
 func (l *rateLimiter) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, assetPrefix) {
+		x := exchange.From(r.Context())
+		if strings.HasPrefix(x.Path, assetPrefix) {
 			next.ServeHTTP(w, r)
 			return
 		}
-		switch n := l.count(r.RemoteAddr, time.Now()); {
+		switch n := l.count(r.RemoteAddr, x.Start); {
 		case n > rateAtOnce+rateHeld:
 			w.Header().Set("Retry-After", "1")
 			w.Header().Set("Content-Type", "application/json")
@@ -37,6 +40,7 @@ func (l *rateLimiter) wrap(next http.Handler) http.Handler {
 			_, _ = w.Write([]byte(`{"message":"Too many requests"}`))
 			return
 		case n > rateAtOnce:
+			x.Waits = exchange.WaitsForLimit
 			select {
 			case <-time.After(rateWindow):
 			case <-r.Context().Done():

@@ -4,8 +4,11 @@
 // [New] checks a [Config], binds its address, opens its data folder and wires
 // the rooms together:
 //
-//	request ─▶ request id, metrics, log ─┬▶ rate limit ─▶ cache headers ─▶ Host, Origin, CORS ─▶ login ─▶ body limit ─▶ api ─▶ ui
-//	                                     └▶ Host, Origin ─▶ api/live (Socket.IO)
+//	request ─▶ exchange ─┬▶ bounds ─▶ rate limit ─▶ cache headers ─▶ Host, Origin, CORS ─▶ login ─▶ api ─▶ ui
+//	                     └▶ Host, Origin ─▶ api/live (Socket.IO)
+//
+// When it is answered, log, metrics and Config.Observe are told of the
+// [exchange.Exchange].
 //
 // [Server.Run] serves until its context ends, then lets requests finish and
 // closes the store. What is ours alone lives under /_local/, behind the same
@@ -27,6 +30,7 @@ import (
 	"github.com/openhands-local/openhands-local/api"
 	"github.com/openhands-local/openhands-local/api/contract"
 	"github.com/openhands-local/openhands-local/api/conversation"
+	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/api/key"
 	"github.com/openhands-local/openhands-local/api/live"
 	"github.com/openhands-local/openhands-local/api/live/engineio"
@@ -112,7 +116,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	s.live = live.New(live.Config{
-		Conversations: s.conversations, Key: c.Key, LoggedIn: s.login.has, Lenient: s.metrics.lenient.Inc, Log: c.Log,
+		Conversations: s.conversations, Key: c.Key, LoggedIn: s.login.has, Lenient: s.lenientEvent, Log: c.Log,
 		Engine: engineio.Options{CheckOrigin: c.Access.Check, AllowOrigin: c.Access.CORS},
 	})
 	s.metrics.gauge("agent_runs", "Conversations that have an agent at work.", player.Runs)
@@ -203,32 +207,27 @@ func (s *Server) local() map[string]http.Handler {
 
 // handler wires the rooms together.
 func (s *Server) handler(operations http.Handler) http.Handler {
-	h := limitBody(operations, s.c.MaxBody, s.c.bounds.body)
-	h = s.login.wrap(h, s.logRefused)
-	h = s.c.Access.wrap(h, s.logRefused)
+	h := s.login.wrap(operations)
+	h = s.c.Access.wrap(h)
 	h = cacheHeaders(h)
 	h = noWebsocket(h)
 	if s.c.RateLimit {
 		h = new(rateLimiter).wrap(h)
 	}
-	rest := s.limitAnswer(h)
-	h = s.observe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if isSocket(r) {
-			r.Pattern = socketPath
-			s.live.ServeHTTP(w, r)
+	rest := s.bound(h)
+	h = s.exchanges(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != socketPath && r.URL.Path != socketPath+"/" {
+			rest.ServeHTTP(w, r)
 			return
 		}
-		rest.ServeHTTP(w, r)
+		x := exchange.From(r.Context())
+		x.Operation, x.Waits = socketPath, exchange.WaitsForSocket
+		s.live.ServeHTTP(w, r)
 	}))
 	if s.c.Wrap != nil {
 		h = s.c.Wrap(h)
 	}
 	return h
-}
-
-// isSocket tells whether a request is one of Socket.IO.
-func isSocket(r *http.Request) bool {
-	return r.URL.Path == socketPath || r.URL.Path == socketPath+"/"
 }
 
 // reset begins as on an empty folder.

@@ -59,13 +59,13 @@ func TestSettingsByEveryWay(t *testing.T) {
 	for _, v := range settingsValues {
 		t.Run(v.name+" "+v.value, func(t *testing.T) {
 			body := `{"llm_model":"m","` + v.name + `":` + v.value + `}`
-			status, answer := exchange(t, http.MethodPost, posted.URL+"/api/settings", body)
+			status, answer := sent(t, http.MethodPost, posted.URL+"/api/settings", body)
 			want, refused := "", ""
 			if v.fault == "" {
 				if status != http.StatusOK {
 					t.Fatalf("POST = %d %s, want 200", status, answer)
 				}
-				_, want = exchange(t, http.MethodGet, posted.URL+"/api/settings", "")
+				_, want = sent(t, http.MethodGet, posted.URL+"/api/settings", "")
 			} else {
 				refused = firstFault(t, answer)
 				if status != http.StatusUnprocessableEntity || !strings.Contains(answer, `[{"type":"`+v.fault+`"`) {
@@ -129,8 +129,8 @@ func settingsOf(t *testing.T, c server.Config) (settings, why string) {
 	return settings, ""
 }
 
-// exchange sends a request and returns the answer.
-func exchange(t *testing.T, method, url, body string) (status int, answer string) {
+// sent sends a request and returns the answer.
+func sent(t *testing.T, method, url, body string) (status int, answer string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
@@ -173,14 +173,14 @@ func TestLongIntegers(t *testing.T) {
 	s := servertest.NewServer(t, server.Config{})
 	const long = "1000000000000000000000000"
 	for _, name := range []string{"max_iterations", "remote_runtime_resource_factor"} {
-		if status, answer := exchange(t, http.MethodPost, s.URL+"/api/settings", `{"`+name+`":`+long+`,"llm_api_key":"k"}`); status != http.StatusOK {
+		if status, answer := sent(t, http.MethodPost, s.URL+"/api/settings", `{"`+name+`":`+long+`,"llm_api_key":"k"}`); status != http.StatusOK {
 			t.Fatalf("POST = %d %s", status, answer)
 		}
-		if _, answer := exchange(t, http.MethodGet, s.URL+"/api/settings", ""); !strings.Contains(answer, `"`+name+`":`+long+`,`) {
+		if _, answer := sent(t, http.MethodGet, s.URL+"/api/settings", ""); !strings.Contains(answer, `"`+name+`":`+long+`,`) {
 			t.Errorf("GET = %s, want %s %s", answer, name, long)
 		}
 	}
-	status, answer := exchange(t, http.MethodPost, s.URL+"/api/conversations",
+	status, answer := sent(t, http.MethodPost, s.URL+"/api/conversations",
 		`{"suggested_task":{"git_provider":"github","task_type":"OPEN_ISSUE","repo":"o/r","issue_number":`+long+`,"title":"t"}}`)
 	var created struct {
 		ID string `json:"conversation_id"`
@@ -188,19 +188,19 @@ func TestLongIntegers(t *testing.T) {
 	if err := json.Unmarshal([]byte(answer), &created); err != nil || status != http.StatusOK {
 		t.Fatalf("POST = %d %s", status, answer)
 	}
-	if _, answer := exchange(t, http.MethodGet, s.URL+"/api/conversations/"+created.ID+"/events", ""); !strings.Contains(answer, "open issue #"+long+" of o/r") {
+	if _, answer := sent(t, http.MethodGet, s.URL+"/api/conversations/"+created.ID+"/events", ""); !strings.Contains(answer, "open issue #"+long+" of o/r") {
 		t.Errorf("events = %s, want the number %s in them", answer, long)
 	}
 	event := `{"action":"message","args":{"content":"x"},"cause":` + long + `}`
-	if status, answer := exchange(t, http.MethodPost, s.URL+"/api/conversations/c/events", event); status != http.StatusOK {
+	if status, answer := sent(t, http.MethodPost, s.URL+"/api/conversations/c/events", event); status != http.StatusOK {
 		t.Fatalf("POST = %d %s", status, answer)
 	}
-	if _, answer := exchange(t, http.MethodGet, s.URL+"/api/conversations/c/events", ""); !strings.Contains(answer, `"cause":`+long+`,`) {
+	if _, answer := sent(t, http.MethodGet, s.URL+"/api/conversations/c/events", ""); !strings.Contains(answer, `"cause":`+long+`,`) {
 		t.Errorf("events = %s, want cause %s", answer, long)
 	}
 	// A limit is only looked at.
 	for _, limit := range []string{long, "-" + long} {
-		if status, answer := exchange(t, http.MethodGet, s.URL+"/api/conversations?limit="+limit, ""); status != http.StatusOK {
+		if status, answer := sent(t, http.MethodGet, s.URL+"/api/conversations?limit="+limit, ""); status != http.StatusOK {
 			t.Errorf("GET with limit %s = %d %s, want 200", limit, status, answer)
 		}
 	}
@@ -211,7 +211,7 @@ func TestLongIntegers(t *testing.T) {
 func TestFeedback(t *testing.T) {
 	servertest.Needs(t, "POST /api/conversations/{conversation_id}/submit-feedback")
 	s := servertest.NewServer(t, server.Config{})
-	exchange(t, http.MethodPost, s.URL+"/api/conversations/c/events", benchBody)
+	sent(t, http.MethodPost, s.URL+"/api/conversations/c/events", benchBody)
 	const literal = `{"type":"literal_error","loc":["body","polarity"],"msg":"Input should be 'positive' or 'negative'","input":`
 	for body, want := range map[string]string{
 		`{"polarity":"positive"}`: "",
@@ -231,7 +231,7 @@ func TestFeedback(t *testing.T) {
 		`{`:                                              `{"type":"json_invalid","loc":["body",1]`,
 		`{"polarity":"positive","x":[1e400]}`:            `{"type":"value_error","loc":["body","x"]`,
 	} {
-		status, answer := exchange(t, http.MethodPost, s.URL+"/api/conversations/c/submit-feedback", body)
+		status, answer := sent(t, http.MethodPost, s.URL+"/api/conversations/c/submit-feedback", body)
 		switch {
 		case want == "" && status != http.StatusOK:
 			t.Errorf("%s: %d %s, want 200", body, status, answer)

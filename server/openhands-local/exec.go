@@ -68,17 +68,20 @@ func (x *execCmd) Run(e *env) error {
 		}()
 		data = folder.Name
 	}
-	records := server.NewLenientCount(x.records(e.stderr), !x.LogRequests)
+	var lenient server.LenientCount
 	c := x.config(e)
-	c.Addr, c.Data, c.Log = "localhost:0", data, slog.New(records)
+	c.Addr, c.Data, c.Observe = "localhost:0", data, lenient.Observe
+	if !x.LogRequests {
+		c.Log, c.CountsLenient = slog.New(x.records(e.stderr, slog.LevelWarn)), true
+	}
 	srv, err := server.New(e, c)
 	if err != nil {
 		return &failure{statusNoServer, fmt.Errorf("exec: no server: %w", err)}
 	}
 	child.Env = append(child.Environ(), "OPENHANDS_LOCAL_URL="+srv.Info().URL)
 	err = during(e, srv, child)
-	if records.Answers() > 0 {
-		fmt.Fprintf(e.stderr, "openhands-local: %v: --strict refuses, --log-requests tells which\n", records)
+	if lenient.Answers() > 0 {
+		fmt.Fprintf(e.stderr, "openhands-local: %v: --strict refuses, --log-requests tells which\n", &lenient)
 	}
 	return err
 }

@@ -48,16 +48,17 @@ func (f *serverFlags) config(e *env) server.Config {
 		Key: get("SESSION_API_KEY"), Agent: f.Agent, MaxRunning: f.MaxRunning, Strict: f.Strict, SetConversationID: get("ALLOW_SET_CONVERSATION_ID") == "1",
 		Settings: f.Settings, Import: f.Import, Workspace: f.Workspace, Frontend: f.Frontend, MaxBody: f.MaxBody, RateLimit: f.RateLimit, Seed: f.Seed,
 		Access:      server.Access{Hosts: f.AllowHost, Origins: append(f.CorsOrigin, list(get("PERMITTED_CORS_ORIGINS"))...)},
-		LogRequests: f.LogRequests, LogSlow: f.LogSlow, Pprof: f.Pprof, Log: slog.New(f.records(e.stderr)), Version: version(),
+		LogRequests: f.LogRequests, LogSlow: f.LogSlow, Pprof: f.Pprof, Log: slog.New(f.records(e.stderr, slog.LevelInfo)), Version: version(),
 	}
 }
 
-// records writes records as --log-format says.
-func (f *serverFlags) records(w io.Writer) slog.Handler {
+// records writes records from a level on as --log-format says.
+func (f *serverFlags) records(w io.Writer, level slog.Level) slog.Handler {
+	options := slog.HandlerOptions{Level: level}
 	if f.LogFormat == "json" {
-		return slog.NewJSONHandler(w, nil)
+		return slog.NewJSONHandler(w, &options)
 	}
-	return slog.NewTextHandler(w, nil)
+	return slog.NewTextHandler(w, &options)
 }
 
 // serveCmd serves until a signal.

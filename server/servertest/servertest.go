@@ -5,10 +5,10 @@ package servertest
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"testing"
 
+	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/server"
 )
 
@@ -21,7 +21,7 @@ type Server struct {
 	// clock or advances it. It is nil if the Config has a Now.
 	Clock *server.Clock
 	// Lenient counts the answers that OpenHands 0.53.0 would have refused.
-	Lenient *server.LenientCount
+	Lenient server.LenientCount
 
 	t      testing.TB
 	config server.Config
@@ -54,12 +54,13 @@ func NewServer(t testing.TB, c server.Config) *Server {
 		s.Clock = server.NewClock(server.SeedStart)
 		c.Now = s.Clock.Now
 	}
-	records := slog.DiscardHandler
-	if c.Log != nil {
-		records = c.Log.Handler()
+	observe := c.Observe
+	c.Observe = func(x *exchange.Exchange) {
+		s.Lenient.Observe(x)
+		if observe != nil {
+			observe(x)
+		}
 	}
-	s.Lenient = server.NewLenientCount(records, false)
-	c.Log = slog.New(s.Lenient)
 	if _, benchmark := t.(*testing.B); !benchmark {
 		wrap := c.Wrap
 		c.Wrap = func(h http.Handler) http.Handler {
@@ -78,7 +79,7 @@ func NewServer(t testing.TB, c server.Config) *Server {
 			t.Error(err)
 		}
 		if s.Lenient.Answers() > 0 {
-			t.Logf("%v: server.Config.Strict refuses, its Log tells which", s.Lenient)
+			t.Logf("%v: server.Config.Strict refuses, its Log tells which", &s.Lenient)
 		}
 	})
 	return s
