@@ -1,12 +1,14 @@
 package server
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/openhands-local/openhands-local/api/exchange"
@@ -196,12 +198,15 @@ func (a Access) preflight(w http.ResponseWriter, r *http.Request, origin string)
 // web UI, which reads only that.
 func refuse(w http.ResponseWriter, r *http.Request, status int, text string) {
 	exchange.From(r.Context()).Refusal = &exchange.Refusal{Msg: text}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	e := json.NewEncoder(w)
+	var body bytes.Buffer
+	e := json.NewEncoder(&body)
 	e.SetEscapeHTML(false)
 	_ = e.Encode(struct {
 		Detail  string `json:"detail"`
 		Message string `json:"message"`
 	}{text, text})
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(body.Len()))
+	w.WriteHeader(status)
+	_, _ = w.Write(body.Bytes())
 }

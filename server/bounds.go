@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"os"
 	"time"
+
+	"github.com/openhands-local/openhands-local/api/exchange"
 )
 
 // bounds are the times that a connection may take. There is none for an answer
@@ -27,17 +29,22 @@ const maxHeader = 1 << 20
 // less than that in bounds.answer holds up what the server keeps for it.
 const answerPart = 64 << 10
 
-// bound cuts off clients that do not send what they have begun, or do not read
-// what they are answered.
-func (s *Server) bound(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		bounded := &boundedWriter{w, http.NewResponseController(w), r, s.c.bounds.answer, s.c.Log}
-		if r.Body != nil && r.Body != http.NoBody {
-			_ = bounded.control.SetReadDeadline(time.Now().Add(s.c.bounds.body))
-			r.Body = &timedBody{http.MaxBytesReader(w, r.Body, s.c.MaxBody), bounded.control}
-		}
-		next.ServeHTTP(bounded, r)
-	})
+// unread is how much of a body that nobody wanted is read, so that the connection
+// can be used again. Where there may be more, net/http closes it.
+const unread = 256 << 10
+
+// timed cuts a client off that does not send the body that it has begun, or does
+// not read what it is answered.
+func (s *Server) timed(w http.ResponseWriter, r *http.Request, x *exchange.Exchange) *answerWriter {
+	answer := &answerWriter{ResponseWriter: w, x: x, control: http.NewResponseController(w), within: s.c.bounds.answer, log: s.c.Log}
+	if r.Body != nil && r.Body != http.NoBody {
+		_ = answer.control.SetReadDeadline(time.Now().Add(s.c.bounds.body))
+		answer.r = r
+		answer.body = &timedBody{ReadCloser: http.MaxBytesReader(w, r.Body, s.c.MaxBody), control: answer.control}
+		answer.rest = r.Body
+		r.Body = answer.body
+	}
+	return answer
 }
 
 // A timedBody takes the deadline back at its end, and only there: net/http reads
@@ -45,9 +52,11 @@ func (s *Server) bound(next http.Handler) http.Handler {
 type timedBody struct {
 	io.ReadCloser
 	control *http.ResponseController
+	begun   bool // to be read
 }
 
 func (b *timedBody) Read(p []byte) (int, error) {
+	b.begun = true
 	n, err := b.ReadCloser.Read(p)
 	if err == io.EOF {
 		_ = b.control.SetReadDeadline(time.Time{})
@@ -55,27 +64,72 @@ func (b *timedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// A boundedWriter writes an answer in parts, each within a time.
-type boundedWriter struct {
+// An answerWriter notes what is answered, and writes it in parts, each within a
+// time.
+type answerWriter struct {
 	http.ResponseWriter
+	x       *exchange.Exchange
 	control *http.ResponseController
-	r       *http.Request
-	most    time.Duration
+	within  time.Duration
 	log     *slog.Logger
+
+	// Of a request with a body; the zero values without.
+	r     *http.Request
+	body  *timedBody
+	rest  io.Reader // the body as net/http made it
+	early bool      // the answer does not wait for the rest
 }
 
-func (w *boundedWriter) Write(b []byte) (written int, err error) {
+// begin has an answer sent at once that was made without a look at the body: left
+// alone, net/http reads the body first, whenever it comes. Of one that is
+// withheld (Expect: 100-continue) it knows better. An answer of unknown length
+// would end after the rest of the body, so that the connection is its end.
+func (w *answerWriter) begin(status int) {
+	switch {
+	case w.x.Status != 0 || w.body == nil || w.body.begun || w.r.Header.Get("Expect") != "":
+	case w.r.ContentLength < 0, w.Header().Get("Content-Length") == "" && status != http.StatusNoContent:
+		w.Header().Set("Connection", "close")
+	case w.r.ContentLength < unread:
+		w.early = w.control.EnableFullDuplex() == nil
+	}
+}
+
+// end reads the rest of a body that an answer did not wait for. net/http must not
+// be left to do that after EnableFullDuplex (golang/go#68560).
+func (w *answerWriter) end() {
+	if !w.early {
+		return
+	}
+	_ = w.control.Flush()
+	if _, err := io.Copy(io.Discard, w.rest); err != nil {
+		panic(http.ErrAbortHandler) // what comes next would be taken for a request
+	}
+}
+
+func (w *answerWriter) WriteHeader(status int) {
+	if status >= http.StatusOK || status == http.StatusSwitchingProtocols {
+		w.begin(status)
+		w.x.Status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *answerWriter) Write(b []byte) (written int, err error) {
+	if w.x.Status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
 	for err == nil && len(b) > 0 {
-		_ = w.control.SetWriteDeadline(time.Now().Add(w.most)) // net/http takes it back after the request
+		_ = w.control.SetWriteDeadline(time.Now().Add(w.within)) // net/http takes it back after the request
 		var n int
 		n, err = w.ResponseWriter.Write(b[:min(len(b), answerPart)])
 		written, b = written+n, b[n:]
 	}
+	w.x.Bytes += int64(written)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		w.log.Warn("cut off: the client does not read the answer", "method", w.r.Method, "path", w.r.URL.Path, "within", w.most)
+		w.log.Warn("cut off: the client does not read the answer", "request", w.x.ID, "method", w.x.Method, "path", w.x.Path, "within", w.within)
 	}
 	return written, err
 }
 
 // Unwrap lets http.ResponseController through.
-func (w *boundedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -39,23 +39,30 @@ func noWebsocket(next http.Handler) http.Handler {
 }
 
 // exchanges makes the exchange of each request, whose id the answer carries,
-// and tells of it when it is done. The request that is handed on is a copy:
+// and tells of it when it is answered. The request that is handed on is a copy:
 // whatever is put in the place of its body, net/http knows the one that it
 // made, and whether a client still waits to be told to send it.
 func (s *Server) exchanges(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := exchange.New(exchange.HTTP, r.Method, strings.ToValidUTF8(r.URL.Path, "\uFFFD"))
 		w.Header().Set("X-Request-Id", x.ID)
-		s.metrics.inFlight.Inc()
-		defer func() { // also when the answer is cut off, by a panic
-			s.metrics.inFlight.Dec()
-			x.Status = cmp.Or(x.Status, http.StatusOK)
-			x.Done()
-			s.record(x)
-			s.observe(x)
-		}()
-		next.ServeHTTP(&answerWriter{w, x}, r.WithContext(x.Context(r.Context())))
+		r = r.WithContext(x.Context(r.Context()))
+		answer := s.timed(w, r, x)
+		s.exchange(next, answer, r)
+		answer.end()
 	})
+}
+
+func (s *Server) exchange(next http.Handler, w *answerWriter, r *http.Request) {
+	s.metrics.inFlight.Inc()
+	defer func() { // also when the answer is cut off, by a panic
+		s.metrics.inFlight.Dec()
+		w.x.Status = cmp.Or(w.x.Status, http.StatusOK)
+		w.x.Done()
+		s.record(w.x)
+		s.observe(w.x)
+	}()
+	next.ServeHTTP(w, r)
 }
 
 // observe tells all but the log of an exchange that is done.
@@ -114,25 +121,3 @@ func optional(key, value string) slog.Attr {
 	}
 	return slog.String(key, value)
 }
-
-// answerWriter notes what is answered.
-type answerWriter struct {
-	http.ResponseWriter
-	x *exchange.Exchange
-}
-
-func (w *answerWriter) WriteHeader(status int) {
-	if status >= http.StatusOK || status == http.StatusSwitchingProtocols {
-		w.x.Status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *answerWriter) Write(b []byte) (int, error) {
-	n, err := w.ResponseWriter.Write(b)
-	w.x.Bytes += int64(n)
-	return n, err
-}
-
-// Unwrap lets http.ResponseController through.
-func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -4,8 +4,8 @@
 // [New] checks a [Config], binds its address, opens its data folder and wires
 // the rooms together:
 //
-//	request ─▶ exchange ─┬▶ bounds ─▶ rate limit ─▶ cache headers ─▶ Host, Origin, CORS ─▶ login ─▶ api ─▶ ui
-//	                     └▶ Host, Origin ─▶ api/live (Socket.IO)
+//	request ─▶ exchange, bounds ─┬▶ rate limit ─▶ cache headers ─▶ Host, Origin, CORS ─▶ login ─▶ api ─▶ ui
+//	                             └▶ Host, Origin ─▶ api/live (Socket.IO)
 //
 // When it is answered, log, metrics and Config.Observe are told of the
 // [exchange.Exchange].
@@ -214,7 +214,7 @@ func (s *Server) handler(operations http.Handler) http.Handler {
 	if s.c.RateLimit {
 		h = new(rateLimiter).wrap(h)
 	}
-	rest := s.bound(h)
+	rest := h
 	h = s.exchanges(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != socketPath && r.URL.Path != socketPath+"/" {
 			rest.ServeHTTP(w, r)
