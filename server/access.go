@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +27,20 @@ type Access struct {
 	// Origins are the only ones that get CORS headers, when there are any;
 	// otherwise every page of localhost and 127.0.0.1 does, as upstream.
 	Origins []string
+
+	network bool   // other machines reach the server
+	machine string // its name, in a network
+}
+
+// on returns the list of a server that listens at addr. Other machines reach it
+// by an address, its own or that of what forwards to it, and by the machine's
+// name: neither can be made to lead elsewhere by who serves a page.
+func (a Access) on(addr string) Access {
+	if host, _, err := net.SplitHostPort(addr); err == nil && !isLoopback(host) {
+		a.network = true
+		a.machine, _ = os.Hostname()
+	}
+	return a
 }
 
 // ownHosts are names that lead to this machine and to no other.
@@ -33,6 +49,13 @@ var ownHosts = []string{"localhost", "*.localhost", "127.0.0.1", "::1", "host.do
 // Host tells whether a Host header is allowed. An absent one is: no browser
 // leaves it out.
 func (a Access) Host(host string) bool {
+	_, err := netip.ParseAddr(hostname(host))
+	return a.network && err == nil || a.named(host)
+}
+
+// named tells whether a host is allowed by its name, or by an address that is one
+// of ownHosts or Hosts.
+func (a Access) named(host string) bool {
 	name := hostname(host)
 	match := func(allowed string) bool {
 		allowed = strings.ToLower(allowed)
@@ -41,7 +64,7 @@ func (a Access) Host(host string) bool {
 		}
 		return name == hostname(allowed)
 	}
-	return name == "" || slices.ContainsFunc(ownHosts, match) || slices.ContainsFunc(a.Hosts, match)
+	return name == "" || a.machine != "" && name == hostname(a.machine) || slices.ContainsFunc(ownHosts, match) || slices.ContainsFunc(a.Hosts, match)
 }
 
 // Origin tells whether a request with this Origin header is served: one that
@@ -51,7 +74,7 @@ func (a Access) Origin(origin string) bool {
 		return true
 	}
 	u, err := url.Parse(origin)
-	return err == nil && u.Host != "" && a.Host(u.Host)
+	return err == nil && u.Host != "" && a.named(u.Host)
 }
 
 // CORS tells whether answers to this Origin carry the headers that let its
@@ -74,12 +97,17 @@ func (a Access) own(r *http.Request) bool {
 	}
 	origins := r.Header.Values("Origin")
 	for _, origin := range origins {
-		u, err := url.Parse(origin)
-		if !slices.Contains(a.Origins, origin) && (err != nil || !strings.EqualFold(u.Host, r.Host)) {
+		if !slices.Contains(a.Origins, origin) && !isPageOf(origin, r.Host) {
 			return false
 		}
 	}
 	return len(origins) > 0 || site == "" || site == "none"
+}
+
+// isPageOf tells whether a page of an origin is one that host gave.
+func isPageOf(origin, host string) bool {
+	u, err := url.Parse(origin)
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, host)
 }
 
 // isLoopbackOrigin takes any scheme, user and port, however odd: upstream
@@ -114,7 +142,7 @@ func (a Access) Check(r *http.Request) error {
 		return &forbidden{"Host", r.Host, "--allow-host " + hostname(r.Host)}
 	}
 	for _, origin := range r.Header.Values("Origin") {
-		if !a.Origin(origin) {
+		if !a.Origin(origin) && !isPageOf(origin, r.Host) {
 			return &forbidden{"Origin", origin, "--cors-origin " + origin}
 		}
 	}

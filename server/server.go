@@ -81,6 +81,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if c.bounds == (bounds{}) {
 		c.bounds = defaultBounds
 	}
+	c.Access = c.Access.on(c.Addr)
 	s := &Server{c: c, login: newLogin(key.Key(c.Key), c.Access), contract: loadOnce(c.Log), metrics: newMetrics(c.Version), stopping: make(chan struct{})}
 	var err error
 	if s.frontend, err = c.frontend(); err != nil {
