@@ -69,17 +69,21 @@ func bind(ctx context.Context, addr, key string) (net.Listener, error) {
 	return l, err
 }
 
-// A toldListener writes a record when a connection cannot be accepted, which
-// net/http tries again a little later: without one nobody knows why clients wait.
-type toldListener struct {
+// A plainListener makes plainConns, and writes a record when a connection cannot
+// be accepted, which net/http tries again a little later: without one nobody knows
+// why clients wait.
+type plainListener struct {
 	net.Listener
 	log *slog.Logger
 }
 
-func (l toldListener) Accept() (net.Conn, error) {
+func (l plainListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil && !errors.Is(err, net.ErrClosed) {
 		l.log.Warn("a connection was not accepted: tried again", "error", err)
+	}
+	if tcp, ok := c.(*net.TCPConn); ok {
+		c = &plainConn{TCPConn: tcp, log: l.log}
 	}
 	return c, err
 }

@@ -2,34 +2,27 @@ package server
 
 import (
 	"bytes"
+	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"slices"
 )
 
-// plainListener makes connections answer what is no HTTP to net/http as
-// upstream answers it. There is no request yet that a handler could see.
-type plainListener struct{ net.Listener }
-
-func (l plainListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if tcp, ok := c.(*net.TCPConn); ok {
-		c = &plainConn{TCPConn: tcp}
-	}
-	return c, err
-}
-
-// plainConn words net/http's own answers as upstream does (recorded
-// misc_protocol, host_header_odd), and mends the targets of requests: a percent
+// plainConn answers what is no HTTP to net/http as upstream does, before there is
+// a request that a handler could see. It words net/http's own answers (recorded
+// misc_protocol, host_header_odd, add_event_chunked_expect), and mends the targets of requests: a percent
 // sign that no two digits follow stands for itself (recorded get_events_odd_ids),
 // and what begins with no slash is the path of nothing (recorded
 // misc_protocol). Of requests that are sent before the answer to the one before,
-// the first alone can be told from here: the others get upstream's words.
+// the first alone can be told from here: the others get upstream's words. TLS,
+// whose first line net/http would wait for, is answered in the same words.
 type plainConn struct {
-	*net.TCPConn
-	begun bool   // a request: the end of its first line was read
-	ahead []byte // of a first line, handed on before its end
-	rest  []byte // of what was read, not handed on yet
+	*net.TCPConn // has all that net/http looks for
+	log          *slog.Logger
+	begun        bool   // a request: the end of its first line was read
+	ahead        []byte // of a first line, handed on before its end
+	rest         []byte // of what was read, not handed on yet
 }
 
 // followConn is told by net/http, on the goroutine that reads a connection, what
@@ -59,6 +52,11 @@ func (c *plainConn) Read(b []byte) (int, error) {
 		if len(c.ahead) > 0 {
 			request = slices.Concat(c.ahead, request)
 		}
+		if request[0] == tlsHandshake {
+			c.log.Warn("refused: TLS was spoken to this port, which speaks http", "client", c.RemoteAddr().String())
+			_, _ = c.TCPConn.Write([]byte(malformedAnswer))
+			return 0, io.EOF
+		}
 		if len(request) < maxLine && !bytes.Contains(request, []byte("\n")) {
 			c.ahead = bytes.Clone(request)
 			break
@@ -73,6 +71,9 @@ func (c *plainConn) Read(b []byte) (int, error) {
 	}
 	return n, err
 }
+
+// tlsHandshake is the first byte of a connection by TLS, and of no request.
+const tlsHandshake = 22
 
 // maxLine is how much of a request is looked at for the end of its first line.
 const maxLine = 4 << 10
@@ -124,7 +125,7 @@ func isHex(c byte) bool {
 const (
 	malformedStatus  = "HTTP/1.1 400 Bad Request"
 	malformedHeaders = "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
-	malformedText    = "Invalid HTTP request received."
+	malformedAnswer  = malformedStatus + malformedHeaders + "Invalid HTTP request received."
 )
 
 // Write writes b, or upstream's answer in its place.
@@ -136,6 +137,6 @@ func (c *plainConn) Write(b []byte) (int, error) {
 	if end < 0 || !bytes.HasPrefix(b[end:], []byte(malformedHeaders)) {
 		return c.TCPConn.Write(b)
 	}
-	_, err := c.TCPConn.Write([]byte(malformedStatus + malformedHeaders + malformedText))
+	_, err := c.TCPConn.Write([]byte(malformedAnswer))
 	return len(b), err
 }

@@ -2,16 +2,39 @@ package server_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/openhands-local/openhands-local/server"
 	"github.com/openhands-local/openhands-local/server/servertest"
 )
+
+// TestTLS: a client that speaks TLS, which sends no line, is answered at once,
+// and the port goes on.
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	s := servertest.NewServer(t, server.Config{}.WithBounds(ever, ever, ever, ever))
+	for _, hello := range []string{"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "\x16\x03\x01\n\r\n\r\n"} {
+		c := dialRaw(t, s.URL, hello)
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		answer, err := io.ReadAll(c)
+		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 400 Bad Request\r\n") || !strings.HasSuffix(string(answer), "\r\n\r\nInvalid HTTP request received.") {
+			t.Errorf("%q: answered %q (%v), want a 400 in upstream's words", hello, answer, err)
+		}
+	}
+	if _, err := tls.Dial("tcp", strings.TrimPrefix(s.URL, "http://"), &tls.Config{InsecureSkipVerify: true}); err == nil {
+		t.Error("TLS is spoken")
+	}
+	if resp := send(t, "GET", s.URL+"/alive", ""); resp.StatusCode != http.StatusOK {
+		t.Errorf("afterwards: %s", resp.Status)
+	}
+}
 
 // TestMalformed: what is no HTTP is answered in upstream's words (recorded
 // misc_protocol, host_header_odd, add_event_chunked_expect), whatever came

@@ -290,7 +290,7 @@ func (s *Server) Run(ctx context.Context) error {
 	go s.Warm()
 	failed := make(chan error, len(s.listeners))
 	for _, l := range s.listeners {
-		go func() { failed <- s.http.Serve(plainListener{toldListener{l, s.c.Log}}) }()
+		go func() { failed <- s.http.Serve(plainListener{l, s.c.Log}) }()
 	}
 	var err error
 	select {
