@@ -70,7 +70,8 @@ type Config struct {
 // deps is what every operation has at hand.
 type deps struct {
 	Config
-	activity activity
+	activity   activity
+	operations map[string]operation // by operationId
 }
 
 // handlers has all operations. Those of a section are promoted from it; what
@@ -94,7 +95,7 @@ var _ gen.ServerInterface = handlers{}
 // New returns the operations of the contract, /openapi.json, /docs, what is
 // ours alone, and the page at / or the frontend.
 func New(c Config) http.Handler {
-	d := &deps{Config: c}
+	d := &deps{Config: c, operations: map[string]operation{}}
 	h := handlers{
 		events:        &events{d},
 		conversations: &conversations{d},
@@ -106,12 +107,11 @@ func New(c Config) http.Handler {
 	}
 	e := echo.New()
 	e.HTTPErrorHandler = d.writeError
-	operations := map[string]operation{} // by operationId
 	handle := gen.Handlers(h)
 	for _, op := range gen.Operations {
-		operations[op.ID] = operation{op, handle[op.ID]}
+		d.operations[op.ID] = operation{op, handle[op.ID]}
 	}
-	e.Pre(d.recoverPanics, d.mcp, d.route(operations))
+	e.Pre(d.recoverPanics, d.mcp, d.route)
 	d.registerLocal(e)
 	registerDocs(e)
 	if d.Frontend == nil && !d.Strict {

@@ -63,18 +63,15 @@ var docsFiles = sync.OnceValue(func() http.Handler { return http.StripPrefix("/d
 // registerDocs serves the contract and a page to read and try it, which
 // needs no network.
 func registerDocs(e *echo.Echo) {
-	both := func(path string, h echo.HandlerFunc) {
-		e.Match(docMethods, path, h)
-	}
 	page := func(text string) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			return c.Blob(http.StatusOK, "text/html; charset=utf-8", []byte(text))
 		}
 	}
-	both("/openapi.json", func(c echo.Context) error { return writeBytes(c, http.StatusOK, gen.OpenAPI) })
-	both("/docs", page(docsPage()))
-	both("/redoc", page(docsPage()))
-	both("/docs/oauth2-redirect", page(noSignIn))
+	e.Match(docMethods, "/openapi.json", func(c echo.Context) error { return writeBytes(c, http.StatusOK, gen.OpenAPI) })
+	e.Match(docMethods, "/docs", page(docsPage()))
+	e.Match(docMethods, "/redoc", page(docsPage()))
+	e.Match(docMethods, "/docs/oauth2-redirect", page(noSignIn))
 	e.Match(securityMethods, securityPath+"*", func(echo.Context) error { return errNowhere })
 	e.GET("/docs/:asset", func(c echo.Context) error {
 		c.Response().Header().Del("Pragma")

@@ -186,10 +186,8 @@ func (d *deps) nowhere(w http.ResponseWriter, r *http.Request) error {
 		methods = append(slices.Clone(methods), http.MethodGet, http.MethodHead)
 		slices.Sort(methods)
 		methods = slices.Compact(methods)
-	} else if to := d.redirect(r); to != "" {
-		w.Header().Set("Location", to)
-		w.Header().Set("Content-Length", "0")
-		w.WriteHeader(http.StatusTemporaryRedirect)
+	} else if to := d.trimmed(r.URL.Path); to != "" {
+		redirect(w, r, to)
 		return nil
 	}
 	if methods == nil {

@@ -21,15 +21,13 @@ import (
 // events has the operations on the events of a conversation.
 type events struct{ *deps }
 
-// Headers of ours on Add Event.
+// Headers of ours on Add Event. lenientHeader is in an answer that OpenHands
+// 0.53.0 would have refused, and says what it would have done.
 const (
 	idempotencyHeader = "Idempotency-Key"
 	eventIDHeader     = "X-Event-Id"
+	lenientHeader     = "X-Local-Lenient"
 )
-
-// LenientHeader is in an answer that OpenHands 0.53.0 would have refused, and
-// says what it would have done.
-const LenientHeader = "X-Local-Lenient"
 
 // damagedHeader lists the ids of what an answer had to leave out, since it is
 // damaged on the disk. A trajectory that is long has it as a trailer.
@@ -90,7 +88,7 @@ func lenient(c echo.Context, why ...string) {
 	}
 	x := exchange.From(c.Request().Context())
 	x.Lenient = append(x.Lenient, why...)
-	c.Response().Header().Set(LenientHeader, headerSafe(strings.Join(x.Lenient, "; ")))
+	c.Response().Header().Set(lenientHeader, headerSafe(strings.Join(x.Lenient, "; ")))
 }
 
 // tellDamaged says, in the answer and in one record, which events or

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -48,10 +47,7 @@ func (d *deps) mcp(next echo.HandlerFunc) echo.HandlerFunc {
 		r, w := c.Request(), c.Response()
 		switch r.URL.Path {
 		case "/mcp", "/mcp/mcp":
-			to := url.URL{Scheme: "http", Host: r.Host, Path: r.URL.Path + "/", RawQuery: r.URL.RawQuery}
-			w.Header().Set("Location", to.String())
-			w.Header().Set("Content-Length", "0")
-			w.WriteHeader(http.StatusTemporaryRedirect)
+			redirect(w, r, r.URL.Path+"/")
 			return nil
 		case "/mcp/":
 			return c.String(http.StatusNotFound, "Not Found")

@@ -31,48 +31,53 @@ func (d *deps) methodsOf(path string) (methods []string) {
 
 // route answers the operation of a request, and hands on what is of none: the
 // pages, which Echo finds.
-func (d *deps) route(operations map[string]operation) echo.MiddlewareFunc {
-	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		return func(c echo.Context) error {
-			r := c.Request()
-			u := r.URL
-			u.RawPath = ""
-			u.Path = strings.ToValidUTF8(u.Path, "\uFFFD")
-			switch {
-			case u.IsAbs() || !strings.HasPrefix(u.Path, "/"): // a request line for a proxy (recorded misc_protocol)
-				return echo.ErrNotFound
-			case r.Method == http.MethodOptions: // Echo would answer it by itself
-				return echo.ErrMethodNotAllowed
-			}
-			x := exchange.From(r.Context())
-			checks, params := d.Contract().Match(r.Method, u.Path)
-			if checks == nil {
-				d.activity.note(x)
-				return next(c)
-			}
-			op := operations[checks.ID]
-			x.Operation, x.Conversation = op.Name, params["conversation_id"]
-			d.activity.note(x)
-			return d.operate(c, x, op, checks, params)
+func (d *deps) route(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		u := r.URL
+		u.RawPath = ""
+		u.Path = strings.ToValidUTF8(u.Path, "\uFFFD")
+		switch {
+		case u.IsAbs() || !strings.HasPrefix(u.Path, "/"): // a request line for a proxy (recorded misc_protocol)
+			return echo.ErrNotFound
+		case r.Method == http.MethodOptions: // Echo would answer it by itself
+			return echo.ErrMethodNotAllowed
 		}
+		x := exchange.From(r.Context())
+		checks, params := d.Contract().Match(r.Method, u.Path)
+		if checks == nil {
+			d.activity.note(x)
+			return next(c)
+		}
+		op := d.operations[checks.ID]
+		x.Operation, x.Conversation = op.Name, params["conversation_id"]
+		d.activity.note(x)
+		return d.operate(c, x, op, checks, params)
 	}
 }
 
-// redirect is where a path with trailing slashes is sent, "" when what is
-// left is unknown too. The scheme is that of X-Forwarded-Proto, as upstream
-// takes it from a proxy on this machine (recorded host_header_odd).
-func (d *deps) redirect(r *http.Request) string {
-	path := strings.TrimRight(r.URL.Path, "/")
+// trimmed is where a path with trailing slashes is sent, "" when what is left is
+// unknown too.
+func (d *deps) trimmed(path string) string {
+	trimmed := strings.TrimRight(path, "/")
 	switch {
-	case r.URL.Path+"/" == securityPath:
-		path = securityPath
-	case path == r.URL.Path || d.methodsOf(path) == nil:
+	case path+"/" == securityPath:
+		return securityPath
+	case trimmed == path || d.methodsOf(trimmed) == nil:
 		return ""
 	}
-	scheme := "http"
-	if p := r.Header.Get("X-Forwarded-Proto"); p == "https" {
-		scheme = p
+	return trimmed
+}
+
+// redirect sends a client to another path. The scheme is that of
+// X-Forwarded-Proto, as upstream takes it from a proxy on this machine (recorded
+// host_header_odd).
+func redirect(w http.ResponseWriter, r *http.Request, path string) {
+	to := url.URL{Scheme: "http", Host: r.Host, Path: path, RawQuery: r.URL.RawQuery}
+	if r.Header.Get("X-Forwarded-Proto") == "https" {
+		to.Scheme = "https"
 	}
-	to := url.URL{Scheme: scheme, Host: r.Host, Path: path, RawQuery: r.URL.RawQuery}
-	return to.String()
+	w.Header().Set("Location", to.String())
+	w.Header().Set("Content-Length", "0")
+	w.WriteHeader(http.StatusTemporaryRedirect)
 }

@@ -36,12 +36,11 @@ const unread = 256 << 10
 // timed cuts a client off that does not send the body that it has begun, or does
 // not read what it is answered.
 func (s *Server) timed(w http.ResponseWriter, r *http.Request, x *exchange.Exchange) *answerWriter {
-	answer := &answerWriter{ResponseWriter: w, x: x, control: http.NewResponseController(w), within: s.c.bounds.answer, log: s.c.Log}
+	answer := &answerWriter{ResponseWriter: w, s: s, r: r, x: x, control: http.NewResponseController(w)}
 	if r.Body != nil && r.Body != http.NoBody {
 		_ = answer.control.SetReadDeadline(time.Now().Add(s.c.bounds.body))
-		answer.r = r
-		answer.body = &timedBody{ReadCloser: http.MaxBytesReader(w, r.Body, s.c.MaxBody), control: answer.control}
 		answer.rest = r.Body
+		answer.body = &timedBody{ReadCloser: http.MaxBytesReader(w, r.Body, s.c.MaxBody), control: answer.control}
 		r.Body = answer.body
 	}
 	return answer
@@ -68,16 +67,13 @@ func (b *timedBody) Read(p []byte) (int, error) {
 // time.
 type answerWriter struct {
 	http.ResponseWriter
+	s       *Server
+	r       *http.Request
 	x       *exchange.Exchange
 	control *http.ResponseController
-	within  time.Duration
-	log     *slog.Logger
-
-	// Of a request with a body; the zero values without.
-	r     *http.Request
-	body  *timedBody
-	rest  io.Reader // the body as net/http made it
-	early bool      // the answer does not wait for the rest
+	body    *timedBody // nil for none
+	rest    io.Reader  // the body as net/http made it
+	early   bool       // the answer does not wait for the rest
 }
 
 // begin has an answer sent at once that was made without a look at the body: left
@@ -119,14 +115,14 @@ func (w *answerWriter) Write(b []byte) (written int, err error) {
 		w.WriteHeader(http.StatusOK)
 	}
 	for err == nil && len(b) > 0 {
-		_ = w.control.SetWriteDeadline(time.Now().Add(w.within)) // net/http takes it back after the request
+		_ = w.control.SetWriteDeadline(time.Now().Add(w.s.c.bounds.answer)) // net/http takes it back after the request
 		var n int
 		n, err = w.ResponseWriter.Write(b[:min(len(b), answerPart)])
 		written, b = written+n, b[n:]
 	}
 	w.x.Bytes += int64(written)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		w.log.Warn("cut off: the client does not read the answer", "request", w.x.ID, "method", w.x.Method, "path", w.x.Path, "within", w.within)
+		w.s.write(w.x, slog.LevelWarn, "cut off: the client does not read the answer", slog.Duration("within", w.s.c.bounds.answer))
 	}
 	return written, err
 }

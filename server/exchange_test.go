@@ -81,6 +81,23 @@ func TestExchange(t *testing.T) {
 	}
 }
 
+// TestHeldBack: a request that the rate limit holds back is known to have waited
+// for it.
+func TestHeldBack(t *testing.T) {
+	t.Parallel()
+	var o observed
+	s := servertest.NewServer(t, server.Config{RateLimit: true, Observe: o.observe})
+	var waited []string
+	for range 11 {
+		if x := o.of(send(t, "GET", s.URL+"/alive", "").Header.Get("X-Request-Id")); x.Waits != "" {
+			waited = append(waited, x.Waits)
+		}
+	}
+	if fmt.Sprint(waited) != "[rate limit]" {
+		t.Errorf("waited for %q, want the last for the rate limit", waited)
+	}
+}
+
 // TestLenientSocket: an event of a socket that OpenHands would have refused
 // counts as one by HTTP does.
 func TestLenientSocket(t *testing.T) {

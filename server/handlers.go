@@ -58,11 +58,16 @@ func (s *Server) exchange(next http.Handler, w *answerWriter, r *http.Request) {
 	defer func() { // also when the answer is cut off, by a panic
 		s.metrics.inFlight.Dec()
 		w.x.Status = cmp.Or(w.x.Status, http.StatusOK)
-		w.x.Done()
-		s.record(w.x)
-		s.observe(w.x)
+		s.done(w.x)
 	}()
 	next.ServeHTTP(w, r)
+}
+
+// done ends an exchange, of a request or of a socket's message.
+func (s *Server) done(x *exchange.Exchange) {
+	x.Done()
+	s.record(x)
+	s.observe(x)
 }
 
 // observe tells all but the log of an exchange that is done.
@@ -93,7 +98,7 @@ func (s *Server) record(x *exchange.Exchange) {
 		if why.Msg == "" {
 			message = "unexpected error"
 		}
-		s.write(x, level, message, slog.Int("status", x.Status), optional("loc", why.Loc), optional("msg", why.Msg), optional("body", why.Body), fault)
+		s.write(x, level, message, optional("loc", why.Loc), optional("msg", why.Msg), optional("body", why.Body), fault)
 	}
 	if len(x.Lenient) > 0 && !s.c.CountsLenient {
 		s.write(x, slog.LevelWarn, "more lenient than OpenHands", slog.String("why", strings.Join(x.Lenient, "; ")))
@@ -105,12 +110,17 @@ func (s *Server) record(x *exchange.Exchange) {
 	case !s.c.LogRequests:
 		return
 	}
-	s.write(x, level, message, slog.Int("status", x.Status), slog.Int64("bytes", x.Bytes), slog.Duration("took", x.Duration))
+	s.write(x, level, message, slog.Int64("bytes", x.Bytes), slog.Duration("took", x.Duration))
 }
 
 // write writes a record of an exchange.
 func (s *Server) write(x *exchange.Exchange, level slog.Level, message string, more ...slog.Attr) {
 	attrs := []slog.Attr{slog.String("request", x.ID), slog.String("method", x.Method), slog.String("path", x.Path), optional("operation", x.Operation)}
+	if x.Transport == exchange.Socket {
+		attrs = append(attrs, slog.String("conversation", x.Conversation))
+	} else {
+		attrs = append(attrs, slog.Int("status", x.Status))
+	}
 	s.c.Log.LogAttrs(context.Background(), level, message, append(attrs, more...)...)
 }
 

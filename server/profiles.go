@@ -2,7 +2,7 @@ package server
 
 import (
 	"net/http"
-	"net/http/pprof"
+	_ "net/http/pprof" // serves below /debug/pprof/ of http.DefaultServeMux
 	"strings"
 
 	"github.com/openhands-local/openhands-local/api/exchange"
@@ -11,24 +11,10 @@ import (
 // profilesPath is that of [profiles].
 const profilesPath = "/_local/pprof/"
 
-// profiles serves package net/http/pprof below profilesPath; that package
-// knows no other place than /debug/pprof/.
+// profiles serves package net/http/pprof below profilesPath.
 func profiles(w http.ResponseWriter, r *http.Request) {
 	exchange.From(r.Context()).Waits = exchange.WaitsForProfile
-	switch name := strings.TrimPrefix(r.URL.Path, profilesPath); name {
-	case "":
-		r = r.Clone(r.Context())
-		r.URL.Path = "/debug/pprof/"
-		pprof.Index(w, r)
-	case "cmdline":
-		pprof.Cmdline(w, r)
-	case "profile":
-		pprof.Profile(w, r)
-	case "symbol":
-		pprof.Symbol(w, r)
-	case "trace":
-		pprof.Trace(w, r)
-	default:
-		pprof.Handler(name).ServeHTTP(w, r)
-	}
+	r = r.Clone(r.Context())
+	r.URL.Path = "/debug/pprof/" + strings.TrimPrefix(r.URL.Path, profilesPath)
+	http.DefaultServeMux.ServeHTTP(w, r)
 }

@@ -8,9 +8,10 @@ import (
 
 // spanning is the parameter that spans slashes, and may be empty. The document
 // cannot say so (recorded user_repo_paths).
-const spanning = "{repository_name}"
+const spanning = "repository_name"
 
-var braces = regexp.MustCompile(`\{([^}]*)\}`)
+// parameterText is a parameter in a template whose own text is quoted.
+var parameterText = regexp.MustCompile(`\\\{([^}]*)\\\}`)
 
 // A path is one of the document.
 type path struct {
@@ -23,20 +24,14 @@ type path struct {
 func newPath(template string) *path {
 	p := &path{}
 	p.prefix, _, _ = strings.Cut(template, "{")
-	text, rest := regexp.QuoteMeta(p.prefix), template[len(p.prefix):]
-	for _, at := range braces.FindAllStringSubmatchIndex(rest, -1) {
-		p.parameters = append(p.parameters, rest[at[2]:at[3]])
-	}
-	for i, literal := range braces.Split(rest, -1) {
-		if i > 0 {
-			group := "([^/]+)"
-			if "{"+p.parameters[i-1]+"}" == spanning {
-				group = "(.*)"
-			}
-			text += group
+	text := parameterText.ReplaceAllStringFunc(regexp.QuoteMeta(template), func(text string) string {
+		name := parameterText.FindStringSubmatch(text)[1]
+		p.parameters = append(p.parameters, name)
+		if name == spanning {
+			return "(.*)"
 		}
-		text += regexp.QuoteMeta(literal)
-	}
+		return "([^/]+)"
+	})
 	p.pattern = regexp.MustCompile("^(?s:" + text + ")$")
 	return p
 }
