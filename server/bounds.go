@@ -36,12 +36,12 @@ const unread = 256 << 10
 // timed cuts a client off that does not send the body that it has begun, or does
 // not read what it is answered.
 func (s *Server) timed(w http.ResponseWriter, r *http.Request, x *exchange.Exchange) *answerWriter {
-	answer := &answerWriter{ResponseWriter: w, s: s, r: r, x: x, control: http.NewResponseController(w)}
+	answer := &answerWriter{ResponseWriter: w, s: s, r: r, x: x, control: *http.NewResponseController(w)}
 	if r.Body != nil && r.Body != http.NoBody {
 		_ = answer.control.SetReadDeadline(time.Now().Add(s.c.bounds.body))
 		answer.rest = r.Body
-		answer.body = &timedBody{ReadCloser: http.MaxBytesReader(w, r.Body, s.c.MaxBody), control: answer.control}
-		r.Body = answer.body
+		answer.body = timedBody{ReadCloser: http.MaxBytesReader(w, r.Body, s.c.MaxBody), control: &answer.control}
+		r.Body = &answer.body
 	}
 	return answer
 }
@@ -70,10 +70,10 @@ type answerWriter struct {
 	s       *Server
 	r       *http.Request
 	x       *exchange.Exchange
-	control *http.ResponseController
-	body    *timedBody // nil for none
-	rest    io.Reader  // the body as net/http made it
-	early   bool       // the answer does not wait for the rest
+	control http.ResponseController
+	body    timedBody
+	rest    io.Reader // the body as net/http made it, nil for none
+	early   bool      // the answer does not wait for the rest
 }
 
 // begin has an answer sent at once that was made without a look at the body: left
@@ -82,7 +82,7 @@ type answerWriter struct {
 // would end after the rest of the body, so that the connection is its end.
 func (w *answerWriter) begin(status int) {
 	switch {
-	case w.x.Status != 0 || w.body == nil || w.body.begun || w.r.Header.Get("Expect") != "":
+	case w.x.Status != 0 || w.rest == nil || w.body.begun || w.r.Header.Get("Expect") != "":
 	case w.r.ContentLength < 0, w.Header().Get("Content-Length") == "" && status != http.StatusNoContent:
 		w.Header().Set("Connection", "close")
 	case w.r.ContentLength < unread:

@@ -55,7 +55,7 @@ var imports = map[string][]string{
 		"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors", "github.com/prometheus/client_golang/prometheus/promhttp"},
 	"server/scratch":             nil,
 	"server/ui":                  nil,
-	"server/servertest":          {"api", "api/contract", "api/exchange", "gen", "server"},
+	"server/servertest":          {"api", "api/exchange", "gen", "server"},
 	"server/workshop/benchtable": nil,
 	"server/openhands-local":     {"api", "api/archive", "api/conform", "api/contract/document", "api/printable", "gen", "server", "server/scratch", "store", "store/boltstore", "github.com/alecthomas/kong"},
 	"server/workshop/dist":       nil,

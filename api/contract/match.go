@@ -15,15 +15,16 @@ var parameterText = regexp.MustCompile(`\\\{([^}]*)\\\}`)
 
 // A path is one of the document.
 type path struct {
-	prefix     string         // before the first parameter
-	pattern    *regexp.Regexp // of the whole decoded path, a group for each parameter
-	parameters []string       // names, in the order of the groups
-	operations []*Operation
+	prefix, suffix string         // before the first parameter, and after the last
+	pattern        *regexp.Regexp // of the whole decoded path, a group for each parameter
+	parameters     []string       // names, in the order of the groups
+	operations     []*Operation
 }
 
 func newPath(template string) *path {
 	p := &path{}
 	p.prefix, _, _ = strings.Cut(template, "{")
+	p.suffix = template[max(strings.LastIndex(template, "}")+1, len(p.prefix)):]
 	text := parameterText.ReplaceAllStringFunc(regexp.QuoteMeta(template), func(text string) string {
 		name := parameterText.FindStringSubmatch(text)[1]
 		p.parameters = append(p.parameters, name)
@@ -34,6 +35,32 @@ func newPath(template string) *path {
 	})
 	p.pattern = regexp.MustCompile("^(?s:" + text + ")$")
 	return p
+}
+
+// match returns the parameters of a decoded path, nil for a path that p is not.
+func (p *path) match(path string) map[string]string {
+	middle, ok := strings.CutPrefix(path, p.prefix)
+	if ok {
+		middle, ok = strings.CutSuffix(middle, p.suffix)
+	}
+	switch {
+	case !ok:
+		return nil
+	case len(p.parameters) == 1: // as nearly always: without the pattern, which takes longer
+		if p.parameters[0] != spanning && (middle == "" || strings.Contains(middle, "/")) {
+			return nil
+		}
+		return map[string]string{p.parameters[0]: middle}
+	}
+	values := p.pattern.FindStringSubmatch(path)
+	if values == nil {
+		return nil
+	}
+	params := make(map[string]string, len(p.parameters))
+	for i, name := range p.parameters {
+		params[name] = values[i+1]
+	}
+	return params
 }
 
 // arrange groups operations by their paths: in the order of the document, but
@@ -61,18 +88,12 @@ func arrange(operations []*Operation) []*path {
 func (c *Contract) Match(method, path string) (op *Operation, params map[string]string) {
 	for _, p := range c.paths {
 		i := slices.IndexFunc(p.operations, func(op *Operation) bool { return op.Method == method })
-		if i < 0 || !strings.HasPrefix(path, p.prefix) {
+		if i < 0 {
 			continue
 		}
-		values := p.pattern.FindStringSubmatch(path)
-		if values == nil {
-			continue
+		if params := p.match(path); params != nil {
+			return p.operations[i], params
 		}
-		params = make(map[string]string, len(p.parameters))
-		for i, name := range p.parameters {
-			params[name] = values[i+1]
-		}
-		return p.operations[i], params
 	}
 	return nil, nil
 }
@@ -81,7 +102,7 @@ func (c *Contract) Match(method, path string) (op *Operation, params map[string]
 // the order of the document; none for an unknown path.
 func (c *Contract) At(path string) []*Operation {
 	for _, p := range c.paths {
-		if p.pattern.MatchString(path) {
+		if p.match(path) != nil {
 			return slices.Clone(p.operations)
 		}
 	}
