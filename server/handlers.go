@@ -67,23 +67,10 @@ func (s *Server) exchange(next http.Handler, w *answerWriter, r *http.Request) {
 func (s *Server) done(x *exchange.Exchange) {
 	x.Done()
 	s.record(x)
-	s.observe(x)
-}
-
-// observe tells all but the log of an exchange that is done.
-func (s *Server) observe(x *exchange.Exchange) {
 	s.metrics.observe(x)
 	if s.c.Observe != nil {
 		s.c.Observe(x)
 	}
-}
-
-// lenientEvent is told of an event of a socket that OpenHands would have
-// refused; its record is written there.
-func (s *Server) lenientEvent() {
-	x := exchange.New(exchange.Socket, "oh_user_action", socketPath)
-	x.Lenient = []string{"an event of a socket"}
-	s.observe(x)
 }
 
 // record writes what there is to tell of an exchange: that it was refused, that

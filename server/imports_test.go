@@ -36,7 +36,7 @@ var imports = map[string][]string{
 	"api/conform":              {"api/printable", "go.yaml.in/yaml/v3"},
 	"api/exchange":             nil,
 	"api/key":                  nil,
-	"api/live":                 {"api/conversation", "api/event", "api/feed", "api/live/engineio", "api/live/socketio", "store"},
+	"api/live":                 {"api/conversation", "api/event", "api/exchange", "api/feed", "api/key", "api/live/engineio", "api/live/socketio", "store"},
 	"api/live/engineio":        {"github.com/coder/websocket", "golang.org/x/sync/semaphore"},
 	"api/live/socketio":        {"api/live/engineio"},
 	"api/settings":             {"api/fastapi", "api/pyjson"},

@@ -117,7 +117,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	s.live = live.New(live.Config{
-		Conversations: s.conversations, Key: c.Key, LoggedIn: s.login.has, Lenient: s.lenientEvent, Log: c.Log,
+		Conversations: s.conversations, Key: key.Key(c.Key), LoggedIn: s.login.has, Done: s.done, Log: c.Log,
 		Engine: engineio.Options{CheckOrigin: c.Access.Check, AllowOrigin: c.Access.CORS},
 	})
 	s.metrics.gauge("agent_runs", "Conversations that have an agent at work.", player.Runs)

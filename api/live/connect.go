@@ -3,7 +3,6 @@ package live
 import (
 	"cmp"
 	"context"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,8 +58,7 @@ func (s *Server) admit(socket *socketio.Socket) *socketio.Refusal {
 
 // hasKey tells whether a client said the key, or need not.
 func (s *Server) hasKey(socket *socketio.Socket) bool {
-	return s.c.Key == "" || subtle.ConstantTimeCompare([]byte(query(socket).first("session_api_key")), []byte(s.c.Key)) == 1 ||
-		s.c.LoggedIn != nil && s.c.LoggedIn(socket.Request())
+	return s.c.Key.Is(query(socket).first("session_api_key")) || s.c.LoggedIn != nil && s.c.LoggedIn(socket.Request())
 }
 
 // latestEventID is the id after which a replay begins, as Python's int reads

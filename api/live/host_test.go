@@ -17,6 +17,7 @@ import (
 
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/event"
+	"github.com/openhands-local/openhands-local/api/key"
 	"github.com/openhands-local/openhands-local/api/live"
 	"github.com/openhands-local/openhands-local/api/live/engineio"
 	"github.com/openhands-local/openhands-local/store"
@@ -71,13 +72,13 @@ func newHost(t *testing.T, key string, strict bool, o engineio.Options) *host {
 	return newHostWith(t, key, o, conversation.Config{Strict: strict})
 }
 
-func newHostWith(t *testing.T, key string, o engineio.Options, c conversation.Config) *host {
+func newHostWith(t *testing.T, said string, o engineio.Options, c conversation.Config) *host {
 	t.Helper()
 	h := &host{T: t, store: memstore.New()}
 	h.setSettings(`{"llm_api_key":"k"}`)
 	c.Store, c.Now, c.NewID = hooked{h.store, h}, time.Now, func() string { return "c" }
 	h.conversations = conversation.New(c)
-	h.live = live.New(live.Config{Conversations: h.conversations, Key: key, Log: slog.New(slog.DiscardHandler), Engine: o})
+	h.live = live.New(live.Config{Conversations: h.conversations, Key: key.Key(said), Log: slog.New(slog.DiscardHandler), Engine: o})
 	web := httptest.NewServer(h.live)
 	h.url = web.URL
 	t.Cleanup(func() {

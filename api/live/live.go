@@ -35,6 +35,8 @@ import (
 	"sync"
 
 	"github.com/openhands-local/openhands-local/api/conversation"
+	"github.com/openhands-local/openhands-local/api/exchange"
+	"github.com/openhands-local/openhands-local/api/key"
 	"github.com/openhands-local/openhands-local/api/live/engineio"
 	"github.com/openhands-local/openhands-local/api/live/socketio"
 )
@@ -42,14 +44,13 @@ import (
 // A Config says what a Server works with. Conversations and Log are required.
 type Config struct {
 	Conversations *conversation.Service
-	// Key is what session_api_key in the query must be; empty asks for none.
-	Key string
+	// Key is what session_api_key in the query must be.
+	Key key.Key
 	// LoggedIn, when set, tells of a request that needs no key, since its
 	// browser has shown it before.
 	LoggedIn func(*http.Request) bool
-	// Lenient, when set, is told of each event that is stored and that
-	// OpenHands 0.53.0 would have refused.
-	Lenient func()
+	// Done, when set, takes the exchange of each message that a client has sent.
+	Done func(*exchange.Exchange)
 	Log     *slog.Logger
 	// Engine are the options of the connections. Its Dialect is set.
 	Engine engineio.Options
@@ -91,27 +92,35 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// act stores what a client sends. What is no event is not answered, as
-// upstream has it.
+// act takes what a client sends, in an exchange of its own.
 func (s *Server) act(socket *socketio.Socket, e *socketio.Event) {
-	id := query(socket).first("conversation_id")
+	x := exchange.New(exchange.Socket, e.Name, socket.Request().URL.Path)
+	x.Conversation = query(socket).first("conversation_id")
+	why := s.store(socket, e, x)
+	if why != "" {
+		x.Refusal = &exchange.Refusal{Msg: why}
+	}
+	if s.c.Done != nil {
+		s.c.Done(x)
+	}
+}
+
+// store stores what a client sends, or says why it does not. What is no event is
+// not answered, as upstream has it.
+func (s *Server) store(socket *socketio.Socket, e *socketio.Event, x *exchange.Exchange) (why string) {
 	if len(e.Args) != 1 || len(e.Attachments) > 0 {
-		s.c.Log.Warn("socket: event dropped", "conversation", id, "name", e.Name, "reason", "want one argument")
-		return
+		return "want one argument"
 	}
-	added, err := s.c.Conversations.Act(socket.Context(), id, e.Args[0])
+	x.Body = e.Args[0]
+	added, err := s.c.Conversations.Act(x.Context(socket.Context()), x.Conversation, e.Args[0])
 	if err != nil {
-		s.c.Log.Warn("socket: event dropped", "conversation", id, "name", e.Name, "reason", err.Error())
-		return
+		return err.Error()
 	}
-	if added.Dropped {
-		s.c.Log.Warn("socket: event dropped", "conversation", id, "name", e.Name, "reason", "the settings' model is not known to see images")
-	}
-	if len(added.Lenient) > 0 && s.c.Lenient != nil {
-		s.c.Lenient()
-	}
-	for _, lenient := range added.Lenient {
-		s.c.Log.Warn("socket: event taken", "conversation", id, "lenient", lenient)
-	}
+	x.Lenient = added.Lenient
 	e.Ack()
+	if added.Dropped {
+		return "the settings' model is not known to see images"
+	}
+	x.EventID = added.ID
+	return ""
 }
