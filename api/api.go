@@ -18,20 +18,19 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/openhands-local/openhands-local/api/archive"
 	"github.com/openhands-local/openhands-local/api/contract"
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/key"
 	"github.com/openhands-local/openhands-local/api/workspace"
 	"github.com/openhands-local/openhands-local/gen"
-	"github.com/openhands-local/openhands-local/store"
 )
 
-// A Config says what the operations work with. Conversations, Store, Workspace,
-// RemoveWorkspace, Reset, Contract, LoggedIn, Started and Log are required; the
-// zero value of everything else is right.
+// A Config says what the operations work with. Conversations, Workspace, Reset,
+// Export, Contract, LoggedIn, Started and Log are required; the zero value of everything
+// else is right.
 type Config struct {
 	Conversations *conversation.Service
-	Store         store.Store
 	// Workspace opens the files of a conversation, and makes a place for them if
 	// create is set.
 	Workspace func(id string, create bool) (*workspace.Workspace, error)
@@ -45,6 +44,8 @@ type Config struct {
 	// Local has what the server shows of itself, by the path below /_local
 	// that it is read at, in Echo's notation: "/metrics", "/pprof/*".
 	Local map[string]http.Handler
+	// Export writes conversations as package archive has them.
+	Export func(context.Context, io.Writer, archive.ExportOptions) error
 	// Backup returns a copy of the store's file and its size; nil when nothing
 	// is kept.
 	Backup func(context.Context) (file io.ReadCloser, size int64, err error)

@@ -96,7 +96,7 @@ func (o *conversations) NewConversation(c echo.Context) error {
 		}
 		d.ID = *q.ConversationID
 		if !o.SetConversationID {
-			lenient(c, "conversation_id is given: 0.53.0 answers 422 without ALLOW_SET_CONVERSATION_ID=1")
+			lenient(c, "conversation_id is given: "+Recorded+" answers 422 without ALLOW_SET_CONVERSATION_ID=1")
 		}
 	}
 	if err := o.checkOrigin(c, &q, &d); err != nil {
@@ -154,7 +154,7 @@ func (o *conversations) checkOrigin(c echo.Context, q *newConversation, d *conve
 	if o.Strict {
 		return &refusal{http.StatusBadRequest, coded{"error", "A repository needs a git provider's token, and this server has none", "STATUS$GIT_PROVIDER_AUTHENTICATION_ERROR"}}
 	}
-	lenient(c, fmt.Sprintf("repository %s without a provider's token: 0.53.0 answers 500", repository))
+	lenient(c, fmt.Sprintf("repository %s without a provider's token: %s answers 500", repository, Recorded))
 	return nil
 }
 

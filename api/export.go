@@ -55,7 +55,7 @@ func (d *deps) export(c echo.Context) error {
 		return errKeepsSecrets
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	_, err = archive.Export(r.Context(), d.Store, w, o)
+	err = d.Export(r.Context(), w, o)
 	if err != nil && w.Committed {
 		panic(http.ErrAbortHandler) // a cut answer must not look whole
 	}

@@ -40,7 +40,7 @@ func registerHome(e *echo.Echo) {
 		if err := homePage.Execute(&b, page); err != nil {
 			return err
 		}
-		c.Response().Header().Set(lenientHeader, "0.53.0 answers 404")
+		c.Response().Header().Set(lenientHeader, Recorded+" answers 404")
 		return c.HTMLBlob(http.StatusOK, b.Bytes())
 	})
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/openhands-local/openhands-local/api/conversation"
+	"github.com/openhands-local/openhands-local/api/event"
 	"github.com/openhands-local/openhands-local/gen"
 	"github.com/openhands-local/openhands-local/store"
 )
@@ -52,10 +54,8 @@ func (o *runtime) GetPrompt(c echo.Context, id string, q gen.GetPromptParams) er
 	n := int64(q.EventID)
 	var e struct{ Message any }
 	var unread error
-	err := o.Store.Visit(c.Request().Context(), id, store.Range{From: n, To: n}, func(found store.Event) bool {
-		unread = json.Unmarshal(found.JSON, &e)
-		return false
-	})
+	_, err := o.Conversations.Search(c.Request().Context(), id, conversation.Window{Start: n, End: n, Limit: 1}, event.Filter{},
+		func(found store.Event) { unread = json.Unmarshal(found.JSON, &e) }, func() error { return nil })
 	if err = cmp.Or(err, unread); err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ type stored struct {
 
 // change applies a rule to a record and answers.
 func (o *preferences) change(c echo.Context, record string, status int, text string, rule func(old []byte) ([]byte, error)) error {
-	if err := o.Store.UpdateRecord(c.Request().Context(), record, rule); err != nil {
+	if err := o.Conversations.UpdateRecord(c.Request().Context(), record, rule); err != nil {
 		return err
 	}
 	return writeJSON(c, status, stored{text})
@@ -42,10 +42,10 @@ func settingsRefusal(err *settings.Refusal) *refusal {
 
 // records reads the two records.
 func (o *preferences) records(ctx context.Context) (set, secrets []byte, err error) {
-	if set, err = o.Store.Record(ctx, conversation.SettingsRecord); err != nil {
+	if set, err = o.Conversations.Record(ctx, conversation.SettingsRecord); err != nil {
 		return nil, nil, err
 	}
-	secrets, err = o.Store.Record(ctx, conversation.SecretsRecord)
+	secrets, err = o.Conversations.Record(ctx, conversation.SecretsRecord)
 	return set, secrets, err
 }
 

@@ -6,12 +6,13 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/openhands-local/openhands-local/api/event"
 	"github.com/openhands-local/openhands-local/gen"
 )
 
 // Recorded is the version of OpenHands whose recorded answers are given,
 // whatever the version of the contract.
-const Recorded = "0.53.0"
+const Recorded = event.Version
 
 // Versions is "0.53.0", or "0.55.0 recorded=0.53.0" where the contract is of
 // another version than the answers.

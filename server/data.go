@@ -164,13 +164,27 @@ func openData(ctx context.Context, data, key string, log *slog.Logger, m *metric
 	return nil, "", fmt.Errorf("data folder: %w", err)
 }
 
+// ignoreAll keeps a folder out of git, unless it has a rule of its own: it may be
+// somebody's repository.
+func ignoreAll(folder string) error {
+	f, err := os.OpenFile(filepath.Join(folder, ".gitignore"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString("*\n")
+	return errors.Join(err, f.Close())
+}
+
 func openFolder(folder string, log *slog.Logger, m *metrics) (store.Store, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, err
 	}
 	file := filepath.Join(folder, eventsFile)
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-		if err := os.WriteFile(filepath.Join(folder, ".gitignore"), []byte("*\n"), 0o600); err != nil {
+		if err := ignoreAll(folder); err != nil {
 			return nil, err
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -28,6 +29,7 @@ import (
 	"time"
 
 	"github.com/openhands-local/openhands-local/api"
+	"github.com/openhands-local/openhands-local/api/archive"
 	"github.com/openhands-local/openhands-local/api/contract"
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/exchange"
@@ -172,8 +174,11 @@ func (s *Server) rules(ctx context.Context, player *agent.Runner) (*conversation
 // operations are the API.
 func (s *Server) operations(token key.Key) http.Handler {
 	c := api.Config{
-		Conversations:     s.conversations,
-		Store:             s.store,
+		Conversations: s.conversations,
+		Export: func(ctx context.Context, w io.Writer, o archive.ExportOptions) error {
+			_, err := archive.Export(ctx, s.store, w, o)
+			return err
+		},
 		Workspace:         s.files.open,
 		Contract:          s.contract,
 		Key:               key.Key(s.c.Key),

@@ -70,7 +70,7 @@ func (s *Service) add(ctx context.Context, id string, body []byte, key string, r
 			return added, nil
 		}
 		if blind {
-			added.Lenient = append(added.Lenient, "images to a model that is not known to see them: 0.53.0 drops the message")
+			added.Lenient = append(added.Lenient, "images to a model that is not known to see them: "+event.Version+" drops the message")
 		}
 	}
 	new := store.NewEvent{Flags: uint16(e.Flags), JSON: e.JSON, Key: key}
@@ -116,14 +116,14 @@ func (s *Service) enter(ctx context.Context, id string, body []byte, revive bool
 		return nil, e, "", err
 	}
 	if unknown {
-		lenient = fmt.Sprintf("unknown conversation %s: 0.53.0 answers 404", id)
+		lenient = fmt.Sprintf("unknown conversation %s: %s answers 404", id, event.Version)
 		now := s.c.Now()
 		c, err = s.c.Store.Create(ctx, store.Conversation{ID: id, CreatedAt: now, UpdatedAt: now})
 		if err != nil {
 			return nil, e, "", err
 		}
 	} else {
-		lenient = fmt.Sprintf("stopped conversation %s: 0.53.0 answers 500", id)
+		lenient = fmt.Sprintf("stopped conversation %s: %s answers 500", id, event.Version)
 	}
 	if r, err = s.start(ctx, c, nil); err != nil {
 		return nil, e, "", err

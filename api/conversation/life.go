@@ -278,7 +278,7 @@ func (s *Service) runtimeStatuses() []string {
 }
 
 // systemMessage is the agent's first event. The text is our own.
-var systemMessage = []byte(`{"action":"system","args":{"content":"You are a simulated agent of openhands-local: no language model is asked, and every answer is made on this machine.","tools":[],"openhands_version":"0.53.0","agent_class":"CodeActAgent"}}`)
+var systemMessage = []byte(`{"action":"system","args":{"content":"You are a simulated agent of openhands-local: no language model is asked, and every answer is made on this machine.","tools":[],"openhands_version":"` + event.Version + `","agent_class":"CodeActAgent"}}`)
 
 func changeAgentState(state string) []byte {
 	return fmt.Appendf(nil, `{"action":"change_agent_state","args":{"agent_state":%q}}`, state)

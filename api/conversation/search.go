@@ -104,12 +104,17 @@ func (s *Service) Trajectory(ctx context.Context, id string) iter.Seq2[store.Eve
 	}
 }
 
+// Last is the id of the last event of a conversation, -1 when it has none.
+func (s *Service) Last(ctx context.Context, id string) (int64, error) {
+	return s.feed.Last(ctx, id)
+}
+
 // Replay yields what a socket that connects is sent of the stored events after
 // an id (see [event.Replay]), and returns the id of the last one that is stored,
 // -1 for none: whoever follows from there on misses nothing. It goes on after a
 // damaged event, as [store.Scan] does.
 func (s *Service) Replay(ctx context.Context, id string, after int64) (events iter.Seq2[store.Event, error], last int64, err error) {
-	last, err = s.feed.Last(ctx, id)
+	last, err = s.Last(ctx, id)
 	if err != nil {
 		return nil, last, err
 	}

@@ -15,6 +15,16 @@ const (
 	SecretsRecord  = "secrets"
 )
 
+// Record returns a record of the store, nil when there is none.
+func (s *Service) Record(ctx context.Context, name string) ([]byte, error) {
+	return s.c.Store.Record(ctx, name)
+}
+
+// UpdateRecord changes a record, see [store.Store.UpdateRecord].
+func (s *Service) UpdateRecord(ctx context.Context, name string, change func(old []byte) ([]byte, error)) error {
+	return s.c.Store.UpdateRecord(ctx, name, change)
+}
+
 // checkSettings tells whether a conversation can be created (recorded
 // create_without_settings, create_settings_without_key).
 func (s *Service) checkSettings(ctx context.Context) error {

@@ -24,6 +24,10 @@ import (
 	"github.com/openhands-local/openhands-local/api/pyjson"
 )
 
+// Version is that of OpenHands whose events these are, and whose recorded
+// answers this program gives.
+const Version = "0.53.0"
+
 // Options say how a body is taken.
 type Options struct {
 	// Timestamp of the event; its local time is written.

@@ -82,7 +82,7 @@ var actions = index([]kind{
 	{"recall", []field{req("recall_type"), opt("query", ""), opt("thought", "")}, recallMessage, nil},
 	{"change_agent_state", []field{req("agent_state"), opt("thought", "")}, text("Agent state changed to {agent_state}"), nil},
 	{"message", []field{req("content"), opt("file_urls", nil), opt("image_urls", nil), opt("wait_for_response", false), risk()}, raw("content"), nil},
-	{"system", []field{req("content"), opt("tools", nil), opt("openhands_version", "0.53.0"), opt("agent_class", nil)}, raw("content"), nil},
+	{"system", []field{req("content"), opt("tools", nil), opt("openhands_version", Version), opt("agent_class", nil)}, raw("content"), nil},
 	{"condensation", []field{opt("forgotten_event_ids", nil), opt("forgotten_events_start_id", nil), opt("forgotten_events_end_id", nil), opt("summary", nil), opt("summary_offset", nil)}, condensationMessage, checkCondensation},
 	{"condensation_request", nil, text("Requesting a condensation of the conversation history."), nil},
 	{"call_tool_mcp", []field{req("name"), opt("arguments", object{}), opt("thought", ""), risk()}, text("I am interacting with the MCP server with name:\n```\n{name}\n```\nand arguments:\n```\n{arguments}\n```"), nil},

@@ -192,7 +192,7 @@ func (in *instance) value(name string) pyjson.Value { return *in.at(name) }
 // noKind says what a body without action and observation lacks.
 func (d *decoding) noKind(v pyjson.Value) {
 	if _, ok := v.Get("role"); ok {
-		d.fail("missing", v, "This is a message in the later V1 shape (role, content), which 0.53.0 does not have. Post "+example, "action")
+		d.fail("missing", v, "This is a message in the later V1 shape (role, content), which "+Version+" does not have. Post "+example, "action")
 		return
 	}
 	known := []string{"action", "observation"}
@@ -234,7 +234,7 @@ func (d *decoding) unknown(v pyjson.Value, s side, name string, table map[string
 		JSON:    b,
 		Flags:   flagsOf(b, d.Source, s.member, name, pyjson.Value{}),
 		Kind:    name,
-		Lenient: fmt.Sprintf("unknown %s %s: 0.53.0 refuses it", s.member, quoted(name)),
+		Lenient: fmt.Sprintf("unknown %s %s: %s refuses it", s.member, quoted(name), Version),
 	}
 }
 
