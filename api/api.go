@@ -41,9 +41,9 @@ type Config struct {
 	Frontend http.Handler
 	// Info is what /_local/info tells of the server, as JSON.
 	Info any
-	// Local has what the server shows of itself, by the path below /_local
-	// that it is read at, in Echo's notation: "/metrics", "/pprof/*".
-	Local map[string]http.Handler
+	// Local has what the server serves of itself, by method and path below
+	// /_local in Echo's notation: "GET /metrics", "GET /pprof/*".
+	Local map[string]Handler
 	// Export writes conversations as package archive has them.
 	Export func(context.Context, io.Writer, archive.ExportOptions) error
 	// Backup returns a copy of the store's file and its size; nil when nothing
@@ -67,6 +67,10 @@ type Config struct {
 	Stopping <-chan struct{}
 	Log      *slog.Logger
 }
+
+// A Handler answers a request, or returns why not: a [*fastapi.Invalid] is 422 as
+// of an operation, and so on.
+type Handler func(http.ResponseWriter, *http.Request) error
 
 // deps is what every operation has at hand.
 type deps struct {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -51,8 +52,9 @@ func (d *deps) registerLocal(e *echo.Echo) {
 	g.GET("/export", d.export)
 	g.GET("/backup", d.backup)
 	g.GET("/info", func(c echo.Context) error { return writeJSON(c, http.StatusOK, d.Info) })
-	for path, handler := range d.Local {
-		g.GET(path, echo.WrapHandler(handler))
+	for pattern, handler := range d.Local {
+		method, path, _ := strings.Cut(pattern, " ")
+		g.Add(method, path, func(c echo.Context) error { return handler(c.Response(), c.Request()) })
 	}
 }
 

@@ -203,10 +203,16 @@ func (s *Server) operations(token key.Key) http.Handler {
 }
 
 // local is what the server shows of itself, below /_local.
-func (s *Server) local() map[string]http.Handler {
-	pages := map[string]http.Handler{"/metrics": s.metrics.handler()}
+func (s *Server) local() map[string]api.Handler {
+	plain := func(h http.Handler) api.Handler {
+		return func(w http.ResponseWriter, r *http.Request) error {
+			h.ServeHTTP(w, r)
+			return nil
+		}
+	}
+	pages := map[string]api.Handler{"GET /metrics": plain(s.metrics.handler())}
 	if s.c.Pprof {
-		pages["/pprof/*"] = http.HandlerFunc(profiles)
+		pages["GET /pprof/*"] = plain(http.HandlerFunc(profiles))
 	}
 	return pages
 }
