@@ -51,7 +51,7 @@ type Config struct {
 	LoggedIn func(*http.Request) bool
 	// Done, when set, takes the exchange of each message that a client has sent.
 	Done func(*exchange.Exchange)
-	Log     *slog.Logger
+	Log  *slog.Logger
 	// Engine are the options of the connections. Its Dialect is set.
 	Engine engineio.Options
 }
