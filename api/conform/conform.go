@@ -61,7 +61,7 @@ type Runtime interface {
 // Options choose what is run. The zero value runs everything that is safe for any server.
 type Options struct {
 	Only          []string     // names or patterns (path.Match) of cases; all if empty
-	AllowSettings bool         // also cases of the group Settings: the server's settings and secrets are changed for good
+	AllowSettings bool         // also cases of the group Settings, and what makes conversations possible; see Report.Remains
 	AllowHarm     bool         // also cases of the group Harm
 	AllowAgent    bool         // also cases of the group Agent
 	Fast          bool         // as many requests a second as the server takes
@@ -69,6 +69,8 @@ type Options struct {
 
 	// Progress, if set, is called after each case, in order: it is the done-th of all that were chosen.
 	Progress func(done, all int, c CaseResult)
+	// Notice, if set, is told before the first case what a user should know of a server that the run did not start.
+	Notice func(string)
 
 	clock clock // real time if zero
 }
@@ -124,26 +126,37 @@ func run(ctx context.Context, target Target, options Options, cases []Case) (Rep
 		return Report{}, err
 	}
 	r := &runner{target: target, base: base, options: options}
-	if !options.Fast && target.Start == nil {
-		r.pace = &pace{clock: options.clock}
-	}
 	report := Report{Target: target.URL, Started: options.clock.now().UTC()}
-	for i := range chosen {
-		result, err := r.runCase(ctx, &chosen[i])
+	if r.owned() {
+		err = r.runCases(ctx, chosen, &report)
+	} else {
+		if !options.Fast {
+			r.pace = &pace{clock: options.clock}
+		}
+		slices.SortStableFunc(chosen, hangingLast)
+		r.look(ctx, chosen)
+		err = r.runCases(ctx, chosen, &report)
+		r.putBack(ctx)
+	}
+	report.finish(r)
+	return report, err
+}
+
+func (r *runner) runCases(ctx context.Context, cases []Case, report *Report) error {
+	for i := range cases {
+		result, err := r.runCase(ctx, &cases[i])
 		if err == nil {
 			err = ctx.Err()
 		}
 		report.add(result)
-		if options.Progress != nil {
-			options.Progress(i+1, len(chosen), result)
+		if r.options.Progress != nil {
+			r.options.Progress(i+1, len(cases), result)
 		}
 		if err != nil {
-			report.finish(options, r.notDeleted)
-			return report, err
+			return err
 		}
 	}
-	report.finish(options, r.notDeleted)
-	return report, nil
+	return nil
 }
 
 func parseURL(raw string) (*url.URL, error) {

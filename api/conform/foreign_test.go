@@ -221,7 +221,7 @@ func TestUndeletableIsReported(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"/api/conversations/made1"}; !slices.Equal(report.NotDeleted, want) || report.OK() {
+	if want := []string{"/api/conversations/made1", "/api/conversations/made2"}; !slices.Equal(report.NotDeleted, want) || report.OK() {
 		t.Errorf("NotDeleted = %q, OK %v, want %q and false", report.NotDeleted, report.OK(), want)
 	}
 }

@@ -1,6 +1,8 @@
 package conform
 
 import (
+	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -15,7 +17,8 @@ type Group string
 const (
 	// Settings: the case changes settings, secrets or provider tokens: any method but GET, HEAD and OPTIONS at or below
 	// /api/settings, /api/reset-settings, /api/secrets, /api/add-git-providers or /api/unset-provider-tokens.
-	// The recorder's own first step, which only made conversations possible, does not count: without leave it is not sent.
+	// The recorder's own first step, which only made conversations possible, does not count: without leave it is not sent,
+	// and a case that makes a conversation is of this group on a server which makes none for want of settings.
 	Settings Group = "settings"
 	// Harm: the case hung the real server or left its bounds: a request without an answer; a write to a conversation id
 	// that leads out of a folder; a write that made a folder for a conversation that does not exist; feedback, which the
@@ -48,6 +51,19 @@ func (c *Case) Groups() []Group {
 	})
 	slices.Sort(groups)
 	return groups
+}
+
+// needsEnv tells what a case of the group Env needs. Two variables are not OpenHands' own but the recorder's.
+func needsEnv(env map[string]string) string {
+	for name, need := range map[string]string{
+		"RATELIMIT":    "goes over the rate limit, under which a run stays",
+		"HTTPREC_LINK": "needs the recorder's current folder",
+	} {
+		if _, ok := env[name]; ok {
+			return need
+		}
+	}
+	return "needs a server started with " + strings.Join(slices.Sorted(maps.Keys(env)), ", ")
 }
 
 // recorderSettings is what the recorder posted before it made conversations.
@@ -212,7 +228,7 @@ func (c *Case) fixedIDs() []string {
 		}
 	}
 	c.each(func(_ string, s *Step) {
-		if !s.writes() {
+		if !s.writes() || s.tooLong() {
 			return
 		}
 		if id, ok := s.createdID(); ok {
@@ -225,11 +241,42 @@ func (c *Case) fixedIDs() []string {
 	return ids
 }
 
+// maxName is how long a file's name can be, in bytes: longer ids of conversations are no names.
+const maxName = 255
+
+// tooLong tells a request for a conversation whose id cannot be the name of a file. The real server finds out, and fails,
+// once it has a folder of conversations at all; it was recorded before that.
+func (s *Step) tooLong() bool {
+	id, _, _ := conversation(s.Path)
+	if raw, err := url.PathUnescape(id); err == nil {
+		id = raw
+	}
+	return len(id) > maxName && (s.Answer.Status < 500 || s.writes())
+}
+
+// secretNames are the names of the secrets that c creates, changes or deletes.
+func (c *Case) secretNames() (names []string) {
+	c.each(func(_ string, s *Step) {
+		if !s.writes() || !strings.HasPrefix(s.Path, "/api/secrets") {
+			return
+		}
+		if name, err := url.PathUnescape(strings.TrimPrefix(s.Path, "/api/secrets/")); err == nil && strings.HasPrefix(s.Path, "/api/secrets/") {
+			names = append(names, name)
+		}
+		if name := s.json().str("name"); name != "" {
+			names = append(names, name)
+		}
+	})
+	return names
+}
+
 // needsFresh tells why a step has the recorded answer only on a server that nobody has used yet; "" if it does not.
 func (c *Case) needsFresh(s *Step, settings bool) string {
 	body := string(s.Answer.Body)
 	path, query, _ := strings.Cut(s.Path, "?")
 	switch {
+	case s.tooLong():
+		return fmt.Sprintf("an id of more than %d bytes has this answer only where there never was a conversation", maxName)
 	case strings.HasPrefix(path, "/api/user/") && (s.Answer.Status == 200 || s.Answer.Status == 401):
 		return "depends on the provider tokens stored"
 	case path == "/api/settings" && s.Method == "GET" && (s.Answer.Status == 404 || s.Answer.Status == 200 && !settings):

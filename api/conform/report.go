@@ -1,10 +1,12 @@
 package conform
 
 import (
+	"cmp"
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -42,8 +44,10 @@ type Report struct {
 	Counts  map[Outcome]int `json:"counts"`
 	// LeftOut names, for each group that was not allowed, the cases that were not run because of it.
 	LeftOut    map[Group][]string `json:"left_out,omitempty"`
+	NotSent    map[string]int     `json:"not_sent,omitempty"`    // why requests were not sent, and how many
 	Stale      []Difference       `json:"stale,omitempty"`       // declared, but the answer was as recorded there
 	NotDeleted []string           `json:"not_deleted,omitempty"` // paths of what the run made and could not delete
+	Remains    []string           `json:"remains,omitempty"`     // what is not as it was before the run, since no request can put it back
 	Cases      []CaseResult       `json:"cases"`
 }
 
@@ -65,7 +69,7 @@ type StepResult struct {
 	Step       string         `json:"step"`    // the index in the recording; "3.1" for a parallel one
 	Request    string         `json:"request"` // method and path, placeholders as recorded
 	Outcome    Outcome        `json:"outcome"`
-	Note       string         `json:"note,omitempty"` // why it was not sent, or how lenient it was
+	Note       string         `json:"note,omitempty"` // why it was not sent, how lenient it was, or why it passed all the same
 	Undeclared []Diff         `json:"undeclared,omitempty"`
 	Declared   []DeclaredDiff `json:"declared,omitempty"`
 	Curl       string         `json:"curl,omitempty"` // the request as a shell line, if Failed
@@ -89,9 +93,13 @@ func (c *CaseResult) Count(o Outcome) (n int) {
 	return n
 }
 
+func (s StepResult) sent() bool { return s.Outcome != LeftOut && s.Outcome != NotApplicable }
+
+func (c *CaseResult) notSent() int { return c.Count(LeftOut) + c.Count(NotApplicable) }
+
 // Summary tells in a few words what became of c: why it was not run, what of it failed, or how many requests passed.
 func (c *CaseResult) Summary() string {
-	sent := len(c.Steps) - c.Count(LeftOut) - c.Count(NotApplicable)
+	sent := len(c.Steps) - c.notSent()
 	switch failed := c.Count(Failed); {
 	case c.Reason != "":
 		return c.Reason
@@ -105,10 +113,11 @@ func (c *CaseResult) Summary() string {
 func (r *Report) add(c CaseResult) { r.Cases = append(r.Cases, c) }
 
 // finish counts, and finds the declared differences that are no longer there.
-func (r *Report) finish(options Options, notDeleted []string) {
-	r.Elapsed = options.clock.now().UTC().Sub(r.Started)
-	r.NotDeleted = notDeleted
+func (r *Report) finish(by *runner) {
+	r.Elapsed = by.options.clock.now().UTC().Sub(r.Started)
+	r.NotDeleted, r.Remains = by.notDeleted, by.remains
 	r.Counts = map[Outcome]int{}
+	r.NotSent = map[string]int{}
 	r.LeftOut = map[Group][]string{}
 	held := map[[2]string]bool{} // requests in whose answers a declared difference must be
 	used := map[Difference]bool{}
@@ -119,13 +128,16 @@ func (r *Report) finish(options Options, notDeleted []string) {
 		for _, s := range c.Steps {
 			r.Steps++
 			r.Counts[s.Outcome]++
+			if !s.sent() {
+				r.NotSent[s.Note]++
+			}
 			held[[2]string{c.Name, s.Step}] = !slices.Contains([]Outcome{Lenient, Failed, LeftOut, NotApplicable}, s.Outcome)
 			for _, d := range s.Declared {
 				used[d.By] = true
 			}
 		}
 	}
-	for _, x := range options.Differences {
+	for _, x := range by.options.Differences {
 		if held[[2]string{x.Case, x.Step}] && !used[x] {
 			r.Stale = append(r.Stale, x)
 		}
@@ -134,9 +146,10 @@ func (r *Report) finish(options Options, notDeleted []string) {
 
 // OK tells whether the run passed: something was sent, nothing failed, every declared difference was there, and everything that was made was deleted.
 func (r Report) OK() bool {
-	sent := r.Steps - r.Counts[LeftOut] - r.Counts[NotApplicable]
-	return sent > 0 && r.Counts[Failed] == 0 && len(r.Stale) == 0 && len(r.NotDeleted) == 0
+	return r.sent() > 0 && r.Counts[Failed] == 0 && len(r.Stale) == 0 && len(r.NotDeleted) == 0
 }
+
+func (r Report) sent() int { return r.Steps - r.Counts[LeftOut] - r.Counts[NotApplicable] }
 
 // WriteJSON writes the report as one JSON document.
 func (r Report) WriteJSON(w io.Writer) error {
@@ -146,14 +159,14 @@ func (r Report) WriteJSON(w io.Writer) error {
 	return e.Encode(r)
 }
 
-// WriteText writes each failure, then a table of the cases, then the counts.
+// WriteText writes each failure, then a table of the cases, then the counts, what was not sent and why, and the verdict.
 func (r Report) WriteText(w io.Writer) error {
 	var b strings.Builder
 	for i := range r.Cases {
 		writeFailures(&b, &r.Cases[i])
 	}
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "CASE\tSTEPS\tHELD\tREFUSED\tPART\tTHEIRS\tDECLARED\tLENIENT\tFAILED\t")
+	fmt.Fprintln(t, "CASE\tSTEPS\tHELD\tREFUSED\tPART\tTHEIRS\tDECLARED\tLENIENT\tFAILED\tNOT SENT\t")
 	for i := range r.Cases {
 		c := &r.Cases[i]
 		if c.Reason != "" {
@@ -164,7 +177,7 @@ func (r Report) WriteText(w io.Writer) error {
 		for _, o := range []Outcome{Held, Refused, Part, Theirs, OnPurpose, Lenient, Failed} {
 			fmt.Fprintf(t, "\t%s", dash(c.Count(o)))
 		}
-		fmt.Fprintln(t, "\t")
+		fmt.Fprintf(t, "\t%s\t\n", dash(c.notSent()))
 	}
 	t.Flush()
 	fmt.Fprintf(&b, "\n%d recorded requests in %d cases, %v\n", r.Steps, len(r.Cases), r.Elapsed.Round(time.Millisecond))
@@ -175,9 +188,17 @@ func (r Report) WriteText(w io.Writer) error {
 	}
 	for i := range r.Cases {
 		for _, s := range r.Cases[i].Steps {
-			if s.Outcome == Lenient {
-				fmt.Fprintf(&b, "lenient: %s step %s: %s\n", r.Cases[i].Name, s.Step, s.Note)
+			if s.sent() && s.Outcome != Failed && s.Note != "" {
+				fmt.Fprintf(&b, "%s: %s step %s: %s\n", s.Outcome, r.Cases[i].Name, s.Step, s.Note)
 			}
+		}
+	}
+	if len(r.NotSent) > 0 {
+		fmt.Fprintln(&b, "not sent, by reason:")
+		for _, reason := range slices.SortedFunc(maps.Keys(r.NotSent), func(x, y string) int {
+			return cmp.Or(r.NotSent[y]-r.NotSent[x], strings.Compare(x, y))
+		}) {
+			fmt.Fprintf(&b, "%7d  %s\n", r.NotSent[reason], reason)
 		}
 	}
 	for _, g := range []Group{Settings, Harm, Agent} {
@@ -191,8 +212,26 @@ func (r Report) WriteText(w io.Writer) error {
 	for _, path := range r.NotDeleted {
 		fmt.Fprintf(&b, "made, but could not be deleted: %s\n", path)
 	}
+	for _, what := range r.Remains {
+		fmt.Fprintf(&b, "not as it was before: %s\n", what)
+	}
+	fmt.Fprintln(&b, r.verdict())
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// verdict says in a line whether the run passed, and of how much that is true.
+func (r Report) verdict() string {
+	sent, verdict := r.sent(), "PASSED: no answer differs"
+	switch {
+	case sent == 0:
+		verdict = "FAILED: nothing was sent"
+	case r.Counts[Failed] > 0:
+		verdict = fmt.Sprintf("FAILED: %d answers differ", r.Counts[Failed])
+	case !r.OK():
+		verdict = "FAILED: no answer differs, but see above"
+	}
+	return fmt.Sprintf("%s; %d of %d recorded requests were sent", verdict, sent, r.Steps)
 }
 
 var meaning = map[Outcome]string{
@@ -203,8 +242,8 @@ var meaning = map[Outcome]string{
 	OnPurpose:     "differ as declared",
 	Lenient:       "more lenient than the recorded server, as X-Local-Lenient says",
 	Failed:        "failed",
-	LeftOut:       "left out",
-	NotApplicable: "not applicable here",
+	LeftOut:       "not sent, for want of a flag",
+	NotApplicable: "not sent, for they ask what this server cannot show",
 }
 
 func dash(n int) string {
@@ -486,7 +525,7 @@ func (r Report) WriteJUnit(w io.Writer) error {
 	for i := range r.Cases {
 		c := &r.Cases[i]
 		s := suite{Name: c.Name, Tests: len(c.Steps), Failures: c.Count(Failed),
-			Skipped: c.Count(LeftOut) + c.Count(NotApplicable), Time: fmt.Sprintf("%.3f", c.Elapsed.Seconds())}
+			Skipped: c.notSent(), Time: fmt.Sprintf("%.3f", c.Elapsed.Seconds())}
 		var counts properties
 		for _, o := range []Outcome{Refused, Part, Theirs, OnPurpose, Lenient} {
 			if n := c.Count(o); n > 0 {
@@ -504,8 +543,10 @@ func (r Report) WriteJUnit(w io.Writer) error {
 				t.Failure = &message{Message: step.summary(), Text: printable.Text(b.String())}
 			case LeftOut, NotApplicable:
 				t.Skipped = &message{Message: step.Note}
-			case Lenient:
-				t.Output = string(Lenient) + ": " + step.Note
+			default:
+				if step.Note != "" {
+					t.Output = string(step.Outcome) + ": " + step.Note
+				}
 			}
 			s.Cases = append(s.Cases, t)
 		}

@@ -17,7 +17,10 @@ import (
 const (
 	ownTimeout     = 20 * time.Second // for an answer of a server that the run started
 	foreignTimeout = 60 * time.Second // of any other
+	hangTimeout    = 15 * time.Second // of any other, where the recorded server never answered
 	settleTimeout  = 2 * time.Minute  // for an agent to be quiet
+	unreadable     = 3 * time.Second  // for events that are answered by an error, on a server that the run did not start
+	writing        = 300 * time.Millisecond
 	cleanTimeout   = 30 * time.Second // for the requests that delete what was made
 	keyHeader      = "X-Session-API-Key"
 )
@@ -31,8 +34,10 @@ type runner struct {
 	base    *url.URL // of a server that the run did not start
 	options Options
 	pace    *pace
+	ground  ground
 	// notDeleted are the paths of what the run made on a server that it did not start, and could not delete.
 	notDeleted []string
+	remains    []string // what else it changed there, and no request can put back
 }
 
 func (r *runner) owned() bool { return r.target.Start != nil }
@@ -56,14 +61,18 @@ type scenario struct {
 	result  *CaseResult
 }
 
+func (r *runner) newScenario(c *Case) *scenario {
+	return &scenario{runner: r, c: c, base: r.base, key: r.target.Key, vars: vars{}, due: map[string]bool{}, posted: map[string]bool{},
+		fixed: map[string]bool{}, mine: map[string]bool{}, secrets: map[string]bool{},
+		result: &CaseResult{Name: c.Name, Recorded: c.Recorded, Note: c.Note, Groups: c.Groups()}}
+}
+
 func (r *runner) runCase(ctx context.Context, c *Case) (CaseResult, error) {
-	result := CaseResult{Name: c.Name, Recorded: c.Recorded, Note: c.Note, Groups: c.Groups()}
 	started := r.options.clock.now()
-	s := &scenario{runner: r, c: c, base: r.base, key: r.target.Key, vars: vars{}, due: map[string]bool{}, posted: map[string]bool{},
-		fixed: map[string]bool{}, mine: map[string]bool{}, secrets: map[string]bool{}, result: &result}
+	s := r.newScenario(c)
 	err := s.run(ctx)
-	result.Elapsed = r.options.clock.now().Sub(started)
-	return result, err
+	s.result.Elapsed = r.options.clock.now().Sub(started)
+	return *s.result, err
 }
 
 func (s *scenario) run(ctx context.Context) (err error) {
@@ -79,17 +88,16 @@ func (s *scenario) run(ctx context.Context) (err error) {
 			return err
 		}
 	} else {
-		if outcome, reason := s.leaveOut(); reason != "" {
+		outcome, reason, groups := s.leaveOut(s.c)
+		if outcome != "" {
+			s.result.LeftOut = groups
 			s.skip(outcome, reason)
 			return nil
 		}
 		defer s.clean(ctx)
-		for _, id := range s.c.fixedIDs() {
-			if !s.isNobodys(ctx, id) {
-				s.skip(NotApplicable, fmt.Sprintf("conversation %s may be somebody's", abbreviate(id)))
-				return nil
-			}
-			s.fixed[id] = true
+		if reason := s.somebodys(ctx); reason != "" {
+			s.skip(NotApplicable, reason)
+			return nil
 		}
 	}
 	s.vars["host"] = s.base.Host
@@ -107,22 +115,56 @@ func (s *scenario) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// leaveOut tells why the case is not sent to a server that the run did not start.
-func (s *scenario) leaveOut() (Outcome, string) {
-	var missing []string
-	for _, g := range s.result.Groups {
+// leaveOut tells why c is not sent to a server that the run did not start, and which groups would have to be allowed; the
+// outcome is "" if it is sent.
+func (r *runner) leaveOut(c *Case) (o Outcome, reason string, notAllowed []Group) {
+	makes := r.ground.refuses != "" && c.makesConversations()
+	for _, g := range c.Groups() {
 		switch {
-		case g == Env || g == Restart:
-			return NotApplicable, "needs " + map[Group]string{Env: "an environment variable", Restart: "a restart"}[g]
-		case !s.options.allows(g):
-			missing = append(missing, string(g))
-			s.result.LeftOut = append(s.result.LeftOut, g)
+		case g == Env:
+			return NotApplicable, needsEnv(c.Env), nil
+		case g == Restart:
+			return NotApplicable, "needs a restart of the server", nil
+		case !r.options.allows(g):
+			reason += ", " + string(g)
+			notAllowed = append(notAllowed, g)
 		}
 	}
-	if len(missing) == 0 {
-		return "", ""
+	switch {
+	case notAllowed != nil:
+		if makes && !slices.Contains(notAllowed, Settings) {
+			notAllowed = append(notAllowed, Settings)
+		}
+		return LeftOut, "not allowed: " + reason[2:], notAllowed
+	case makes:
+		return LeftOut, "makes a conversation, and the server has not got " + r.ground.refuses, []Group{Settings}
+	case r.ground.hung != "":
+		return NotApplicable, "the server hangs since " + r.ground.hung + ", as the recorded one did", nil
 	}
-	return LeftOut, "not allowed: " + strings.Join(missing, ", ")
+	return "", "", nil
+}
+
+// somebodys tells what the case would change though the run did not make it, "" if nothing. What the case names and nobody
+// has is the case's own from then on.
+func (s *scenario) somebodys(ctx context.Context) string {
+	for _, id := range s.c.fixedIDs() {
+		if !s.isNobodys(ctx, id) {
+			return fmt.Sprintf("conversation %s may be somebody's", abbreviate(id))
+		}
+		s.fixed[id] = true
+	}
+	names := s.c.secretNames()
+	if len(names) == 0 {
+		return ""
+	}
+	_, body := s.own(ctx, http.MethodGet, "/api/secrets", "")
+	list, _ := body.get("custom_secrets")
+	for _, secret := range list.list {
+		if name := secret.str("name"); slices.Contains(names, name) {
+			return fmt.Sprintf("secret %s may be somebody's", abbreviate(name))
+		}
+	}
+	return ""
 }
 
 func (s *scenario) skip(o Outcome, reason string) {
@@ -232,9 +274,26 @@ func (s *scenario) request(ctx context.Context, id string, st *Step) {
 		s.record(id, st, StepResult{Outcome: NotApplicable, Note: stopped})
 		return
 	}
+	again := s.halfWritten(st, a)
+	if again {
+		s.options.clock.sleep(ctx, writing)
+		a = s.send(ctx, m, st)
+	}
 	s.capture(st, a)
-	s.record(id, st, s.judge(id, st, m, a))
+	r := s.judge(id, st, m, a)
+	if again && r.Note == "" {
+		r.Note = "asked twice, for the first answer was 500: the recorded server fails to read an event that it still writes"
+	}
+	s.record(id, st, r)
 	s.act(ctx, m, st, a)
+}
+
+// halfWritten tells an answer that the recorded server gives, once in a while, to who reads an event while it is written:
+// it writes without a lock. A server that the run did not start may do so.
+func (s *scenario) halfWritten(st *Step, a Answer) bool {
+	_, operation, _ := conversation(st.Path)
+	return !s.owned() && st.Method == http.MethodGet && (operation == "events" || operation == "trajectory") &&
+		st.Answer.Status == http.StatusOK && a.Status == http.StatusInternalServerError
 }
 
 // act has a run action done that was accepted.
@@ -289,6 +348,8 @@ func (s *scenario) send(ctx context.Context, m message, st *Step) Answer {
 	timeout := foreignTimeout
 	if s.owned() {
 		timeout = ownTimeout
+	} else if st != nil && st.Answer.Status == 0 {
+		timeout = hangTimeout
 	}
 	if st != nil && st.creates() {
 		ctx = context.WithoutCancel(ctx)
@@ -386,6 +447,9 @@ func (s *scenario) judge(id string, st *Step, m message, a Answer) StepResult {
 	r := StepResult{Outcome: Held}
 	switch {
 	case st.Answer.Status == 0 && a.Status == 0:
+		if !s.owned() && s.ground.hung == "" {
+			s.ground.hung = s.c.Name + " step " + id
+		}
 		return r // it hung, as recorded
 	case st.Answer.Status == 0 && a.Status < 500, st.Answer.Status >= 500 && a.isRefusal():
 		return StepResult{Outcome: Refused, Got: statusText(a.Status)}
@@ -421,6 +485,8 @@ func (s *scenario) judge(id string, st *Step, m message, a Answer) StepResult {
 		r.Outcome = OnPurpose
 	case lenient != "" && a.Status != 0 && a.Status < 500:
 		r.Outcome, r.Note = Lenient, lenient
+	case s.outside(id, st, a) != "":
+		return StepResult{Outcome: Theirs, Note: s.outside(id, st, a), Got: statusText(a.Status)}
 	default:
 		r.Outcome = Failed
 		r.Want, _ = s.vars.expand(st.Answer.text(), nil)
@@ -428,6 +494,25 @@ func (s *scenario) judge(id string, st *Step, m message, a Answer) StepResult {
 		r.Curl = m.curl(s.base, st)
 	}
 	return r
+}
+
+// outside tells why a is not OpenHands' own answer, on a server that the run did not start; "" if it is.
+func (s *scenario) outside(id string, st *Step, a Answer) string {
+	if s.owned() {
+		return ""
+	}
+	_, operation, _ := conversation(st.Path)
+	body, _ := parseJSON(a.Body)
+	racy := slices.ContainsFunc(s.c.Racy, func(i int) bool { return strconv.Itoa(i) == id })
+	switch {
+	case strings.HasPrefix(st.Path, "/mcp/mcp/") && st.Answer.Status/100 == 4 && a.Status/100 == 4:
+		return "refused by the package mcp, whose versions differ in how"
+	case operation == "submit-feedback" && st.Answer.Status == http.StatusOK && body.str("error") == "Failed to submit feedback":
+		return "the server does not reach its feedback service"
+	case racy && strings.HasPrefix(operation, "git/") && a.Status == http.StatusInternalServerError:
+		return "the runtime failed, as in one recording of two"
+	}
+	return ""
 }
 
 // lenientHeader is in an answer that is more lenient than the recorded server's, and says what that would do.
@@ -515,14 +600,17 @@ func (s *scenario) listed(st *Step) view {
 }
 
 // own is a request of the engine itself.
-func (s *scenario) own(ctx context.Context, method, target string) (Answer, value) {
-	m := message{method: method, target: target}
+func (s *scenario) own(ctx context.Context, method, target, body string) (Answer, value) {
+	m := message{method: method, target: target, body: []byte(body)}
+	if body != "" {
+		m.headers = append(m.headers, [2]string{"Content-Type", "application/json"})
+	}
 	if s.key != "" {
-		m.headers = [][2]string{{keyHeader, s.key}}
+		m.headers = append(m.headers, [2]string{keyHeader, s.key})
 	}
 	a := s.send(ctx, m, nil)
-	body, _ := parseJSON(a.Body)
-	return a, body
+	answer, _ := parseJSON(a.Body)
+	return a, answer
 }
 
 // settle waits until the conversation is RUNNING and its last event stays the same. Where an agent may think, on a server
@@ -551,10 +639,15 @@ func (s *scenario) settle(ctx context.Context, st *Step) {
 	now := s.options.clock.now
 	setsBase := st.Base == nil || *st.Base
 	begun := now()
-	last, since := "", begun
+	last, since, readable := "", begun, begun
 	for now().Sub(begun) < settleTimeout && ctx.Err() == nil {
-		_, info := s.own(ctx, http.MethodGet, "/api/conversations/"+url.PathEscape(id))
-		_, page := s.own(ctx, http.MethodGet, "/api/conversations/"+url.PathEscape(id)+"/events?reverse=true&limit=1")
+		_, info := s.own(ctx, http.MethodGet, "/api/conversations/"+url.PathEscape(id), "")
+		a, page := s.own(ctx, http.MethodGet, "/api/conversations/"+url.PathEscape(id)+"/events?reverse=true&limit=1", "")
+		if a.Status == http.StatusOK {
+			readable = now()
+		} else if !s.owned() && now().Sub(readable) > unreadable {
+			break // as where an event is stored that no answer can hold [add_event_many_keys]
+		}
 		event, _ := page.at("/events/0")
 		newest, _ := event.get("id")
 		extras, _ := event.get("extras")
@@ -586,19 +679,25 @@ func (s *scenario) isNobodys(ctx context.Context, id string) bool {
 	if leadsOut(id) {
 		return true
 	}
-	a, body := s.own(ctx, http.MethodGet, "/api/conversations/"+id)
+	a, body := s.own(ctx, http.MethodGet, "/api/conversations/"+id, "")
 	return a.Status == http.StatusNotFound || a.Status == http.StatusOK && body.kind == 'n'
 }
 
 // clean deletes what the case made, also when the run is being stopped.
 func (s *scenario) clean(ctx context.Context) {
+	if s.ground.hung != "" {
+		for _, id := range slices.Sorted(maps.Keys(s.mine)) {
+			s.remains = append(s.remains, "/api/conversations/"+id+": made, and not deleted, for the server hangs")
+		}
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
 	defer cancel()
 	for id := range s.fixed { // nobody's when the case began: a lenient server makes a conversation of its first event
 		if leadsOut(id) {
 			continue
 		}
-		if a, body := s.own(ctx, http.MethodGet, "/api/conversations/"+id); a.Status == http.StatusOK && body.kind == '{' {
+		if a, body := s.own(ctx, http.MethodGet, "/api/conversations/"+id, ""); a.Status == http.StatusOK && body.kind == '{' {
 			s.mine[id] = true
 		}
 	}
@@ -611,7 +710,7 @@ func (s *scenario) clean(ctx context.Context) {
 }
 
 func (s *scenario) remove(ctx context.Context, path string) {
-	if a, _ := s.own(ctx, http.MethodDelete, path); a.Status/100 != 2 && a.Status != http.StatusNotFound {
+	if a, _ := s.own(ctx, http.MethodDelete, path, ""); a.Status/100 != 2 && a.Status != http.StatusNotFound {
 		s.notDeleted = append(s.notDeleted, path)
 	}
 }

@@ -15,7 +15,7 @@ import (
 type conformCmd struct {
 	URL           string   `arg:"" optional:"" help:"Base URL of the server."`
 	Only          []string `help:"Run these cases alone: names or patterns." placeholder:"CASE"`
-	AllowSettings bool     `help:"Also cases that change settings, secrets or tokens."`
+	AllowSettings bool     `help:"Also cases that change settings, secrets or tokens, and those that need settings where there are none."`
 	AllowHarm     bool     `help:"Also cases that hung or escaped the recorded server."`
 	AllowAgent    bool     `help:"Also cases that make an agent act."`
 	Fast          bool     `help:"As many requests a second as the server takes; fewer than 10 otherwise."`
@@ -26,7 +26,10 @@ type conformCmd struct {
 
 // Help says what a run does to a server.
 func (*conformCmd) Help() string {
-	return "Cases touch only conversations which they made, and delete them. SESSION_API_KEY is sent to a server that wants a key."
+	return "Cases touch only conversations and secrets which they made, and delete them. With --allow-settings the settings are put back at the end; " +
+		"keys and tokens are lost, for a server does not tell them: store them again. What could not be put back is listed. " +
+		"What is not sent is counted by reason, and fails nothing. " +
+		"SESSION_API_KEY is sent to a server that wants a key. Exit status 0: no answer that was compared differs."
 }
 
 var (
@@ -51,6 +54,7 @@ func (c *conformCmd) Run(e *env) error {
 		Progress: func(done, all int, c conform.CaseResult) {
 			fmt.Fprintf(e.stderr, "%d/%d %s: %s\n", done, all, c.Name, c.Summary())
 		},
+		Notice: func(what string) { fmt.Fprintln(e.stderr, what) },
 	}
 	if err := (&readyCmd{URL: c.URL}).wait(e); err != nil {
 		return err
