@@ -133,8 +133,8 @@ func run(ctx context.Context, target Target, options Options, cases []Case) (Rep
 		if !options.Fast {
 			r.pace = &pace{clock: options.clock}
 		}
-		slices.SortStableFunc(chosen, hangingLast)
-		r.look(ctx, chosen)
+		slices.SortStableFunc(chosen, leastHarmFirst)
+		r.look(ctx, chosen, cases)
 		err = r.runCases(ctx, chosen, &report)
 		r.putBack(ctx)
 	}

@@ -11,8 +11,9 @@ import (
 
 // ground is what recorded cases stand on, and a server that the run did not start may lack.
 type ground struct {
-	refuses string // what the server lacks, for it makes no conversations; "" if it makes them, or no case needs one
-	hung    string // the request that hung it, as it did the recorded one; "" as long as it answers
+	refuses string   // what the server lacks, for it makes no conversations; "" if it makes them, or no case needs one
+	orphans []string // ids of folders without a conversation, left by an earlier run that was allowed harm
+	hung    string   // the request that hung it, as it did the recorded one; "" as long as it answers
 	// settings are the answer to GET /api/settings before the run stored its own; the zero value if there were none.
 	// stores tells whether the run stores any.
 	settings value
@@ -26,15 +27,24 @@ var lacking = map[string]string{
 	"STATUS$ERROR_LLM_AUTHENTICATION":  "a key for a model in its settings",
 }
 
-// look asks the server for what the cases stand on, before any of them is sent, and tells what a user should know.
-func (r *runner) look(ctx context.Context, cases []Case) {
+// look asks the server for what the chosen cases stand on, before any of them is sent, and tells what a user should know.
+func (r *runner) look(ctx context.Context, chosen, all []Case) {
 	var sent []*Case
-	for i := range cases {
-		if outcome, _, _ := r.leaveOut(&cases[i]); outcome == "" {
-			sent = append(sent, &cases[i])
+	for i := range chosen {
+		if outcome, _, _ := r.leaveOut(&chosen[i]); outcome == "" {
+			sent = append(sent, &chosen[i])
 		}
 	}
 	s := r.asker()
+	looked := map[string]bool{}
+	for i := range all {
+		for _, id := range all[i].orphans() {
+			if !looked[id] && slices.ContainsFunc(sent, func(c *Case) bool { return c.names(id) }) && s.isOrphan(ctx, id) {
+				r.ground.orphans = append(r.ground.orphans, id)
+			}
+			looked[id] = true
+		}
+	}
 	switch {
 	case r.options.AllowSettings && slices.ContainsFunc(sent, (*Case).storesSettings):
 		r.ground.stores = true
@@ -81,17 +91,25 @@ func (c *Case) storesSettings() (stores bool) {
 	return stores
 }
 
-// hangingLast orders the cases that hung the recorded server behind all others: nothing can be asked after them.
-func hangingLast(a, b Case) int {
-	hangs := func(c Case) (n int) {
+// isOrphan tells whether a folder, but no conversation, has this id.
+func (s *scenario) isOrphan(ctx context.Context, id string) bool {
+	_, config := s.own(ctx, http.MethodGet, "/api/conversations/"+id+"/config", "")
+	return config.str("session_id") == id && s.isNobodys(ctx, id)
+}
+
+// leastHarmFirst orders the cases that leave something which no request can undo behind all others: the folder of a
+// conversation that does not exist, and, last, a server that hangs.
+func leastHarmFirst(a, b Case) int {
+	harm := func(c Case) (n int) {
+		n = min(1, len(c.orphans()))
 		c.each(func(_ string, s *Step) {
 			if s.Answer.Status == 0 {
-				n = 1
+				n = 2
 			}
 		})
 		return n
 	}
-	return hangs(a) - hangs(b)
+	return harm(a) - harm(b)
 }
 
 // putBack stores the settings that the server had before the run, and notes what is not as it was: keys and tokens stand

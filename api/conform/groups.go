@@ -241,6 +241,26 @@ func (c *Case) fixedIDs() []string {
 	return ids
 }
 
+// orphans are the ids for which c makes a folder without a conversation, on the real server [sub_exp_config_unknown_creates_dir].
+func (c *Case) orphans() (ids []string) {
+	c.each(func(_ string, s *Step) {
+		id, operation, _ := conversation(s.Path)
+		if s.writes() && operation == "exp-config" && s.Answer.Status == 200 && !placeholder.MatchString(id) && !s.tooLong() && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	})
+	return ids
+}
+
+// names tells whether a request of c is for the conversation id.
+func (c *Case) names(id string) (names bool) {
+	c.each(func(_ string, s *Step) {
+		named, _, _ := conversation(s.Path)
+		names = names || named == id
+	})
+	return names
+}
+
 // maxName is how long a file's name can be, in bytes: longer ids of conversations are no names.
 const maxName = 255
 
