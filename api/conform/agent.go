@@ -18,8 +18,8 @@ import (
 //     posted one, written while the loop was starting; every event of a conversation that was created to replay.
 //   - Titles. In a case of the group Agent, a title which is neither the default one nor one that the client set was
 //     written by the LLM: any string passes.
-//   - Start-up. A conversation that was recorded as STARTING may be RUNNING already, also where it is started again
-//     while it still starts.
+//   - Start-up. A conversation that was recorded as STARTING may be RUNNING already, also where it is stopped, or started
+//     again, while it still starts.
 //
 // Theirs (outcome Theirs): nothing in the answer is the client's. Files read after a runtime was told to write some (run,
 // unless the server has a Runtime, run_ipython, write, edit), a prompt asked of the LLM, the feedback service's answer, and steps that differed between two
@@ -29,7 +29,7 @@ type analysis struct {
 	first  map[string]int             // conversation => id of the first event that an agent or a runtime wrote
 	titles map[string]bool            // titles that the client set
 	acts   bool                       // the case is of the group Agent
-	again  map[*Step]bool             // steps that start a conversation which still starts
+	again  map[*Step]bool             // steps that stop, or start again, a conversation which still starts
 	theirs map[string]bool            // ids of the steps of the third rule
 }
 
@@ -75,7 +75,10 @@ func analyse(c *Case, runtime bool) analysis {
 		case operation == "start" && s.Answer.Status == 200:
 			a.again[s] = starting[id] && s.answered("conversation_status") == "STARTING"
 			starting[id] = true
-		case operation == "stop", s.Method == "DELETE":
+		case operation == "stop":
+			a.again[s] = s.Answer.Status == 200 && s.answered("conversation_status") == "STARTING"
+			starting[id] = false
+		case s.Method == "DELETE":
 			starting[id] = false
 		}
 		if s.Method == "PATCH" {
