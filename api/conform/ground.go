@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -14,10 +15,9 @@ type ground struct {
 	refuses string   // what the server lacks, for it makes no conversations; "" if it makes them, or no case needs one
 	orphans []string // ids of folders without a conversation, left by an earlier run that was allowed harm
 	hung    string   // the request that hung it, as it did the recorded one; "" as long as it answers
-	// settings are the answer to GET /api/settings before the run stored its own; the zero value if there were none.
-	// stores tells whether the run stores any.
+	// settings and status are the answer to GET /api/settings before the run stored its own; no status, if it stores none.
 	settings value
-	stores   bool
+	status   int
 }
 
 // lacking are the refusals of a server that makes no conversations: the case's own mistake they are not
@@ -47,15 +47,13 @@ func (r *runner) look(ctx context.Context, chosen, all []Case) {
 	}
 	switch {
 	case r.options.AllowSettings && slices.ContainsFunc(sent, (*Case).storesSettings):
-		r.ground.stores = true
-		if a, body := s.own(ctx, http.MethodGet, "/api/settings", ""); a.Status == http.StatusOK {
-			r.ground.settings = body
-		}
+		a, body := s.own(ctx, http.MethodGet, "/api/settings", "")
+		r.ground.settings, r.ground.status = body, a.Status
 		r.notice("settings are stored, and put back at the end as far as the API can")
 	case !r.options.AllowSettings && slices.ContainsFunc(sent, (*Case).makesConversations):
 		a, body := s.own(context.WithoutCancel(ctx), http.MethodPost, "/api/conversations", "{}")
 		if id := body.str("conversation_id"); a.Status == http.StatusOK && id != "" {
-			s.remove(context.WithoutCancel(ctx), "/api/conversations/"+id)
+			s.remove(context.WithoutCancel(ctx), "/api/conversations/"+url.PathEscape(id))
 		}
 		if r.ground.refuses = lacking[body.str("msg_id")]; r.ground.refuses != "" {
 			n := 0
@@ -115,19 +113,27 @@ func leastHarmFirst(a, b Case) int {
 // putBack stores the settings that the server had before the run, and notes what is not as it was: keys and tokens stand
 // in no answer, null keeps what is stored, and nothing removes settings.
 func (r *runner) putBack(ctx context.Context) {
-	if !r.ground.stores {
+	if r.ground.status == 0 {
 		return
 	}
 	remains := func(format string, args ...any) {
 		r.remains = append(r.remains, "settings: "+fmt.Sprintf(format, args...))
 	}
-	if r.ground.hung != "" {
+	none := r.ground.status == http.StatusNotFound
+	switch {
+	case r.ground.hung != "":
 		remains("those of the run are stored, for the server hangs")
+		return
+	case !none && r.ground.status != http.StatusOK:
+		remains("those of the run are stored, for the question for the old ones was answered by %s", statusText(r.ground.status))
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
 	defer cancel()
 	before := r.ground.settings
+	if none {
+		before = value{}
+	}
 	body := map[string]json.RawMessage{}
 	for i, key := range before.keys {
 		if key != "secrets_store" { // always empty in an answer
@@ -149,7 +155,7 @@ func (r *runner) putBack(ctx context.Context) {
 		remains("those of the run are stored, for the old ones were answered by %s", statusText(a.Status))
 		return
 	}
-	if before.kind != '{' {
+	if none {
 		remains("there were none; there are some without a model and a key now, for no request removes them")
 		return
 	}

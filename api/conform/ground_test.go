@@ -209,6 +209,54 @@ func TestSettingsArePutBack(t *testing.T) {
 	}
 }
 
+// Settings that are not told are not overwritten by none.
+func TestUnknownSettings(t *testing.T) {
+	asked := 0
+	s := &configurable{settings: map[string]any{"language": "no"}, key: "mine", answer: func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == "GET" && r.URL.Path == "/api/settings" {
+			asked++
+			w.WriteHeader(500)
+			return true
+		}
+		return false
+	}}
+	report, _ := withConfigurable(t, s, Options{AllowSettings: true}, `{"name":"stores","steps":[`+storing+`]}`)
+	want := []string{"settings: those of the run are stored, for the question for the old ones was answered by 500 Internal Server Error"}
+	if asked != 1 || s.key != "sk-x" || !slices.Equal(report.Remains, want) {
+		t.Errorf("asked %d times, key %q, remains %q, want once, the run's, %q", asked, s.key, report.Remains, want)
+	}
+}
+
+// Where somebody's secret stands in an answer by chance, a server in use hides it.
+func TestHides(t *testing.T) {
+	tests := []struct {
+		got, want string
+		hides     bool
+	}{
+		{"e<secret_hidden>1", "ev1", true},
+		{"<secret_hidden>", "a\nb", true},
+		{"a<secret_hidden>b<secret_hidden>", "axbyz", true},
+		{"e<secret_hidden>1", "e1", false},
+		{"e<secret_hidden>1", "ev2", false},
+		{"ev1", "ev1", false},
+		{"<secret_hidden>", "a <secret_hidden> b", false},
+	}
+	for _, tt := range tests {
+		if got := hides(tt.got, tt.want); got != tt.hides {
+			t.Errorf("hides(%q, %q) = %v, want %v", tt.got, tt.want, got, tt.hides)
+		}
+	}
+	document := func(text string) Answer {
+		return Answer{Status: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: []byte(`"` + text + `"`)}
+	}
+	recorded := &Recorded{Status: 200, Headers: map[string]string{"content-type": "application/json"}, Body: []byte(`"ev1"`)}
+	for foreign, n := range map[bool]int{true: 0, false: 1} {
+		if diffs := compare("GET", recorded, document("e<secret_hidden>1"), vars{}, view{foreign: foreign}); len(diffs) != n {
+			t.Errorf("foreign %v: %v, want %d differences", foreign, diffs, n)
+		}
+	}
+}
+
 // A secret that was there before is no case's to change.
 func TestSomebodysSecret(t *testing.T) {
 	file := `{"name":"secret","steps":[{"method":"PUT","path":"/api/secrets/A","body_raw":"{\"name\":\"B\"}","response":{"status":404,"headers":{"content-type":"application/json"}}}]}`
@@ -288,8 +336,12 @@ func TestNoFalseAlarm(t *testing.T) {
 		{"another answer to start", `{"method":"POST","path":"/api/conversations/x/start","response":{"status":200}}`, first(1, 409), Failed},
 		{"another failure", get("/api/conversations/x/config", `{"status":200}`), first(1, 500), Failed},
 		{"a long id", get("/api/conversations/"+long, `{"status":200}`), first(9, 500), NotApplicable},
+		{"a page from the end", get("/api/conversations?page_id=LTE=", `{"status":200}`), first(9, 500), NotApplicable},
+		{"a page", get("/api/conversations?page_id=MQ==", `{"status":200}`), first(9, 500), Failed},
 		{"an id that is not too long", get("/api/conversations/"+long[1:], `{"status":200}`), first(9, 500), Failed},
 		{"another version of mcp", `{"method":"POST","path":"/mcp/mcp/","response":{"status":415}}`, status(400, ""), Theirs},
+		{"another refusal below mcp", `{"method":"POST","path":"/mcp/mcp/","response":{"status":415}}`, status(404, ""), Failed},
+		{"another refusal of a later version", `{"method":"POST","path":"/mcp/mcp/","response":{"status":406}}`, status(400, ""), Failed},
 		{"a failure below mcp", `{"method":"POST","path":"/mcp/mcp/","response":{"status":415}}`, status(500, ""), Failed},
 		{"no refusal below mcp", `{"method":"POST","path":"/mcp/mcp/","response":{"status":415}}`, status(200, ""), Failed},
 		{"no feedback service", `{"method":"POST","path":"/api/conversations/x/submit-feedback","response":{"status":200}}`,

@@ -1,6 +1,8 @@
 package conform
 
 import (
+	"bytes"
+	"encoding/base64"
 	"fmt"
 	"maps"
 	"net/url"
@@ -305,10 +307,17 @@ func (c *Case) needsFresh(s *Step, settings bool) string {
 		return "depends on the settings stored"
 	case strings.HasPrefix(path, "/api/secrets/") && s.Answer.Status == 200 && !c.createsSecret():
 		return "depends on no secret ever stored"
-	case s.lists() && strings.Contains(query, "limit=-"):
+	case s.lists() && countsFromEnd(query):
 		return "counts all conversations"
 	}
 	return ""
+}
+
+// countsFromEnd tells a page of conversations that begins or ends so many before the last one.
+func countsFromEnd(query string) bool {
+	q, _ := url.ParseQuery(query)
+	offset, _ := base64.StdEncoding.DecodeString(q.Get("page_id"))
+	return strings.HasPrefix(q.Get("limit"), "-") || bytes.HasPrefix(offset, []byte("-"))
 }
 
 func (c *Case) createsSecret() (creates bool) {

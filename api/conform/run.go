@@ -455,7 +455,7 @@ func (s *scenario) parallel(ctx context.Context, id string, group *Step) {
 // judge compares the answer with the recorded one and names the outcome.
 func (s *scenario) judge(id string, st *Step, m message, a Answer) StepResult {
 	whole, lenient := s.listed(st), s.leniency(a)
-	whole.otherRuntime = !s.owned()
+	whole.foreign = !s.owned()
 	diffs := compare(st.Method, st.Answer, a, s.vars, whole)
 	r := StepResult{Outcome: Held}
 	switch {
@@ -472,7 +472,7 @@ func (s *scenario) judge(id string, st *Step, m message, a Answer) StepResult {
 		return r
 	}
 	if own := s.rules.view(st); own.partial() {
-		own.otherRuntime = whole.otherRuntime
+		own.foreign = whole.foreign
 		if whole.partial() {
 			own.ignore = append(own.ignore, whole.ignore...)
 			own.own, own.list = whole.own, whole.list
@@ -518,8 +518,8 @@ func (s *scenario) outside(id string, st *Step, a Answer) string {
 	body, _ := parseJSON(a.Body)
 	racy := slices.ContainsFunc(s.c.Racy, func(i int) bool { return strconv.Itoa(i) == id })
 	switch {
-	case strings.HasPrefix(st.Path, "/mcp/mcp/") && st.Answer.Status/100 == 4 && a.Status/100 == 4:
-		return "refused by the package mcp, whose versions differ in how"
+	case strings.HasPrefix(st.Path, "/mcp/mcp/") && st.Answer.Status == http.StatusUnsupportedMediaType && a.Status == http.StatusBadRequest:
+		return "later versions of the package mcp refuse a content type by 400"
 	case operation == "submit-feedback" && st.Answer.Status == http.StatusOK && body.str("error") == "Failed to submit feedback":
 		return "the server does not reach its feedback service"
 	case racy && strings.HasPrefix(operation, "git/") && a.Status == http.StatusInternalServerError:
