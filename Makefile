@@ -19,9 +19,9 @@ generate: ## all of gen/ anew, and the coverage page
 	$(GO) generate ./gen
 	$(GO) run $(PROGRAM) contract status --markdown >.coverage.tmp && mv .coverage.tmp server/openhands-local/COVERAGE.md
 
-bump: ## SPEC=FILE-or-URL [DRY=1]: another version of the contract
-	@test -n "$(SPEC)" || { echo "bump: name a document: make bump SPEC=FILE-or-URL [DRY=1]"; exit 2; }
-	@$(GO) run ./server/workshop/bump $(if $(DRY),-dry) "$(SPEC)"
+bump: ## SPEC=FILE-or-URL [DRY=1] [USES=HAR]: another version of the contract
+	@test -n "$(SPEC)" || { echo "bump: name a document: make bump SPEC=FILE-or-URL [DRY=1] [USES=HAR]"; exit 2; }
+	@$(GO) run ./server/workshop/bump $(if $(DRY),-dry) $(if $(USES),-uses "$(USES)") "$(SPEC)"
 
 check: generate ## what must hold before a commit
 	git diff --exit-code -- gen server/openhands-local/COVERAGE.md

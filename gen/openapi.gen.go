@@ -4283,7 +4283,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/conversations/:conversation_id/submit-feedback", wrapper.SubmitFeedback, options.OperationMiddlewares["SubmitFeedback"]...)
 	router.GET(options.BaseURL+"/api/conversations/:conversation_id/trajectory", wrapper.GetTrajectory, options.OperationMiddlewares["GetTrajectory"]...)
 	router.POST(options.BaseURL+"/api/conversations/:conversation_id/upload-files", wrapper.UploadFiles, options.OperationMiddlewares["UploadFiles"]...)
-	router.GET(options.BaseURL+"/api/conversations/:conversation_id/vscode-url", wrapper.GetVscodeURL, options.OperationMiddlewares["GetVscodeUrl"]...)
+	router.GET(options.BaseURL+"/api/conversations/:conversation_id/vscode-url", wrapper.GetVscodeURL, options.OperationMiddlewares["GetVscodeURL"]...)
 	router.GET(options.BaseURL+"/api/conversations/:conversation_id/web-hosts", wrapper.GetHosts, options.OperationMiddlewares["GetHosts"]...)
 	router.GET(options.BaseURL+"/api/conversations/:conversation_id/zip-directory", wrapper.ZipCurrentWorkspace, options.OperationMiddlewares["ZipCurrentWorkspace"]...)
 	router.GET(options.BaseURL+"/api/options/agents", wrapper.GetAgents, options.OperationMiddlewares["GetAgents"]...)

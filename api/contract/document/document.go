@@ -1,11 +1,11 @@
 // Package document is an OpenAPI document as it is written: nodes that keep
 // the order of their keys.
 //
-// [Parse] reads JSON or YAML, [Document.Check] finds what makes a document
-// unfit for a contract, [Document.Publish] gives what a running server tells
-// of itself the published form, and [Document.Join] adds what an overlay says
-// beyond it. The package serves the programs that make package gen, and
-// imports nothing that comes from it.
+// [Parse] reads JSON or YAML, [Document.Mend] mends harmless flaws and tells
+// of each, and [Document.Check] finds what makes a document unfit for a
+// contract. [Document.Operations] gives every operation a Go name of its own.
+// The package serves the programs that make package gen, and imports nothing
+// that comes from it.
 package document
 
 import (
@@ -20,13 +20,19 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/openhands-local/openhands-local/api/contract/document/node"
 )
 
 // A Document is an OpenAPI document.
 type Document struct {
 	// Name is how problems call it: its file or address.
 	Name string
-	tree *yaml.Node // of kind DocumentNode
+	// Names are the Go names that operations of the current contract have, by
+	// [Operation.String]. They keep them.
+	Names map[string]string
+	// Tree is what is written, of kind DocumentNode.
+	Tree *yaml.Node
 }
 
 // MaxSize is how many bytes a document may have. The contracts of OpenHands
@@ -80,11 +86,11 @@ func Parse(name string, text []byte) (*Document, error) {
 	if !expand(&tree, &left, nil) {
 		return nil, wrong(0, "its aliases make more than %d nodes", maxNodes)
 	}
-	d := &Document{name, &tree}
-	if tree.Kind != yaml.DocumentNode || d.root().Kind != yaml.MappingNode {
+	d := &Document{Name: name, Tree: &tree}
+	if tree.Kind != yaml.DocumentNode || d.Root().Kind != yaml.MappingNode {
 		return nil, wrong(0, "is no OpenAPI document: it is no object")
 	}
-	if err := d.unique(d.root(), "#"); err != nil {
+	if err := d.unique(d.Root(), "#"); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -136,7 +142,7 @@ func (d *Document) unique(n *yaml.Node, at string) error {
 		seen := map[string]bool{}
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			key := n.Content[i].Value
-			where := at + "/" + escape(key)
+			where := at + "/" + node.Escape(key)
 			if seen[key] {
 				return &Problem{d.Name, n.Content[i].Line, where, "the key is there twice"}
 			}
@@ -155,16 +161,17 @@ func (d *Document) unique(n *yaml.Node, at string) error {
 	return nil
 }
 
-func (d *Document) root() *yaml.Node { return d.tree.Content[0] }
+// Root is the object that the document is.
+func (d *Document) Root() *yaml.Node { return d.Tree.Content[0] }
 
 // Version is info.version.
-func (d *Document) Version() string { return text(at(d.root(), "info", "version")) }
+func (d *Document) Version() string { return node.Text(node.At(d.Root(), "info", "version")) }
 
 // JSON writes the document, indented by two spaces, in the order of its keys,
 // with a newline at the end.
 func (d *Document) JSON() ([]byte, error) {
 	var b bytes.Buffer
-	if err := writeJSON(&b, d.root(), ""); err != nil {
+	if err := node.WriteJSON(&b, d.Root(), ""); err != nil {
 		return nil, fmt.Errorf("%s: %w", d.Name, err)
 	}
 	b.WriteByte('\n')
@@ -178,39 +185,42 @@ type Operation struct {
 	ID     string // operationId
 	GoName string // of its method in package gen
 
+	// Node is what is written of it.
+	Node    *yaml.Node
 	pointer string
-	node    *yaml.Node
 }
 
 func (o Operation) String() string { return o.Method + " " + o.Path }
 
-var methods = []string{"get", "put", "post", "delete", "options", "head", "patch", "trace"}
+// Later tells an operation of a later version than the contract's (see
+// api/overlay.yaml).
+func (o Operation) Later() bool { return node.Field(o.Node, "x-since") != nil }
+
+// Methods are those of operations, as a path's object has them.
+var Methods = []string{"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 
 // Operations yields the operations, in the order of the document.
 func (d *Document) Operations() iter.Seq[Operation] {
-	return func(yield func(Operation) bool) {
-		for path, item := range pairs(field(d.root(), "paths")) {
-			for method, node := range pairs(item) {
-				if !slices.Contains(methods, method) {
-					continue // parameters, summary: no operation
-				}
-				id := text(field(node, "operationId"))
-				o := Operation{strings.ToUpper(method), path, id, goName(id, path, method), "#/paths/" + escape(path) + "/" + method, node}
-				if !yield(o) {
-					return
-				}
+	var all []Operation
+	for path, item := range node.Pairs(node.Field(d.Root(), "paths")) {
+		for method, n := range node.Pairs(item) {
+			if !slices.Contains(Methods, method) {
+				continue // parameters, summary: no operation
 			}
+			all = append(all, Operation{strings.ToUpper(method), path, node.Text(node.Field(n, "operationId")), "", n, "#/paths/" + node.Escape(path) + "/" + method})
 		}
 	}
+	d.name(all)
+	return slices.Values(all)
 }
 
 // Fields yields the schemas that have fields, with the names of these, in the
 // order of the document.
 func (d *Document) Fields() iter.Seq2[string, []string] {
 	return func(yield func(string, []string) bool) {
-		for schema, n := range pairs(at(d.root(), "components", "schemas")) {
+		for schema, n := range node.Pairs(node.At(d.Root(), "components", "schemas")) {
 			var names []string
-			for name := range pairs(field(n, "properties")) {
+			for name := range node.Pairs(node.Field(n, "properties")) {
 				names = append(names, name)
 			}
 			if len(names) > 0 && !yield(schema, names) {
@@ -220,28 +230,9 @@ func (d *Document) Fields() iter.Seq2[string, []string] {
 	}
 }
 
-var nonWord = regexp.MustCompile(`\W`)
-
-// goName undoes FastAPI's rule for operation ids, function_path_method, and
-// writes what is left in camel case: add_event_api_conversations__conversation_id__events_post
-// of POST /api/conversations/{conversation_id}/events is AddEvent. An id that
-// was not made by that rule keeps all its words.
-func goName(operationID, path, method string) string {
-	suffix := nonWord.ReplaceAllString(path, "_") + "_" + method
-	function := strings.TrimSuffix(operationID, suffix)
-	if function == "" {
-		function = operationID
-	}
-	var b strings.Builder
-	for word := range strings.FieldsFuncSeq(function, func(r rune) bool { return r == '_' || r == '-' }) {
-		b.WriteString(strings.ToUpper(word[:1]) + word[1:])
-	}
-	return b.String()
-}
-
 // Check returns all that makes the document unfit, as [*Problem]s joined: it
 // is not OpenAPI 3, it is openhands-local's own contract, it has no version or
-// no operations, an operation has no id or no answers, two have the same name,
+// no operations, an operation has no id or no answers, two have the same id,
 // or a reference leads nowhere or out of the document.
 func (d *Document) Check() error {
 	var problems []error
@@ -252,124 +243,91 @@ func (d *Document) Check() error {
 		}
 		problems = append(problems, &Problem{d.Name, line, pointer, fmt.Sprintf(format, args...)})
 	}
-	root := d.root()
-	if swagger := field(root, "swagger"); swagger != nil {
+	root := d.Root()
+	if swagger := node.Field(root, "swagger"); swagger != nil {
 		wrong(swagger, "#/swagger", "is OpenAPI %s; only 3.0 and 3.1 can be read", swagger.Value)
 		return errors.Join(problems...)
 	}
-	version := field(root, "openapi")
-	if !regexp.MustCompile(`^3\.[01](\.|$)`).MatchString(text(version)) {
-		wrong(version, "#/openapi", "is %q; an OpenAPI document of 3.0 or 3.1 says so here", text(version))
+	version := node.Field(root, "openapi")
+	if !regexp.MustCompile(`^3\.[01](\.|$)`).MatchString(node.Text(version)) {
+		wrong(version, "#/openapi", "is %q; an OpenAPI document of 3.0 or 3.1 says so here", node.Text(version))
 		return errors.Join(problems...)
 	}
-	if n := field(root, servedBy); n != nil {
+	if n := node.Field(root, servedBy); n != nil {
 		wrong(n, "#/"+servedBy, "is %s's own contract, which was made from a published one: give that, or a real server's", n.Value)
 		return errors.Join(problems...)
 	}
 	if d.Version() == "" {
-		wrong(field(root, "info"), "#/info/version", "there is no version")
+		wrong(node.Field(root, "info"), "#/info/version", "there is no version")
 	}
-	ids, names := map[string]Operation{}, map[string]Operation{}
+	ids := map[string]Operation{}
 	count := 0
-	for path, item := range pairs(field(root, "paths")) {
+	for path, item := range node.Pairs(node.Field(root, "paths")) {
 		if !strings.HasPrefix(path, "/") || item.Kind != yaml.MappingNode {
-			wrong(item, "#/paths/"+escape(path), "is no path: it begins with a slash and has an object")
+			wrong(item, "#/paths/"+node.Escape(path), "is no path: it begins with a slash and has an object")
 		}
 	}
 	for o := range d.Operations() {
 		count++
 		other, sameID := ids[o.ID]
-		namesake, sameName := names[o.GoName]
 		switch {
-		case o.node.Kind != yaml.MappingNode:
-			wrong(o.node, o.pointer, "an operation is an object")
+		case o.Node.Kind != yaml.MappingNode:
+			wrong(o.Node, o.pointer, "an operation is an object")
 		case o.ID == "":
-			wrong(o.node, o.pointer+"/operationId", "the operation has no operationId")
+			wrong(o.Node, o.pointer+"/operationId", "the operation has no operationId")
 		case !token.IsIdentifier(o.GoName):
-			wrong(field(o.node, "operationId"), o.pointer+"/operationId", "%q makes no name in Go", o.ID)
+			wrong(node.Field(o.Node, "operationId"), o.pointer+"/operationId", "%q makes no name in Go", o.ID)
 		case sameID:
-			wrong(field(o.node, "operationId"), o.pointer+"/operationId", "%s is the operationId of %v too", o.ID, other)
-		case sameName:
-			wrong(field(o.node, "operationId"), o.pointer+"/operationId", "the operation has the Go name %s, as has %v", o.GoName, namesake)
-		case field(o.node, "responses") == nil:
-			wrong(o.node, o.pointer+"/responses", "the operation has no answers")
+			wrong(node.Field(o.Node, "operationId"), o.pointer+"/operationId", "%s is the operationId of %v too", o.ID, other)
+		case node.Field(o.Node, "responses") == nil:
+			wrong(o.Node, o.pointer+"/responses", "the operation has no answers")
 		}
-		ids[o.ID], names[o.GoName] = o, o
+		ids[o.ID] = o
 	}
 	if count == 0 {
-		wrong(field(root, "paths"), "#/paths", "there are no operations")
+		wrong(node.Field(root, "paths"), "#/paths", "there are no operations")
 	}
-	for pointer, ref := range references(root, "#") {
+	for pointer, ref := range node.References(root, "#") {
 		switch {
 		case !strings.HasPrefix(ref.Value, "#/"):
 			wrong(ref, pointer, "%s leads out of the document, which cannot be followed", ref.Value)
-		case resolve(root, ref.Value) == nil:
+		case node.Resolve(root, ref.Value) == nil:
 			wrong(ref, pointer, "%s leads nowhere", ref.Value)
 		}
 	}
 	return errors.Join(problems...)
 }
 
-// literal are the keys whose values are values of the API, not parts of the
-// document.
-var literal = []string{"example", "examples", "default", "enum", "const"}
+// servedBy marks openhands-local's own contract.
+const servedBy = "x-served-by"
 
-// named are the keys whose values have names for keys.
-var named = []string{"properties", "patternProperties", "$defs", "schemas", "responses", "parameters", "requestBodies",
-	"headers", "securitySchemes", "links", "callbacks", "paths", "content", "variables", "mapping", "encoding", "dependentSchemas"}
-
-// references yields every $ref below a node, with its pointer.
-func references(n *yaml.Node, pointer string) iter.Seq2[string, *yaml.Node] {
-	return func(yield func(string, *yaml.Node) bool) {
-		var walk func(n *yaml.Node, pointer string, names bool) bool
-		walk = func(n *yaml.Node, pointer string, names bool) bool {
-			for i, c := range n.Content {
-				if n.Kind != yaml.MappingNode {
-					if !walk(c, pointer+"/"+strconv.Itoa(i), false) {
-						return false
-					}
-					continue
-				}
-				if i%2 == 0 {
-					continue
-				}
-				key := n.Content[i-1].Value
-				at := pointer + "/" + escape(key)
-				switch {
-				case !names && slices.Contains(literal, key):
-				case !names && key == "$ref" && c.Kind == yaml.ScalarNode:
-					if !yield(at, c) {
-						return false
-					}
-				case !walk(c, at, !names && slices.Contains(named, key)):
-					return false
-				}
-			}
-			return true
-		}
-		walk(n, pointer, false)
-	}
+// Served tells the document of a running server from the published one, which
+// names servers and has none of the unpublished paths.
+func (d *Document) Served(unpublished []string) bool {
+	paths := node.Field(d.Root(), "paths")
+	return node.Field(d.Root(), "servers") == nil || slices.ContainsFunc(unpublished, func(path string) bool { return node.Field(paths, path) != nil })
 }
 
-var unescapes = strings.NewReplacer("~1", "/", "~0", "~")
-
-// resolve follows a reference within the document, nil when it leads nowhere.
-func resolve(root *yaml.Node, ref string) *yaml.Node {
-	n := root
-	for part := range strings.SplitSeq(strings.TrimPrefix(ref, "#/"), "/") {
-		if n == nil {
-			return nil
+// Another says of a document that it is of another API, nil when it is of
+// this one. here are the operations that are served, by [Operation.String]. A
+// document that has less than a third of what it could have of them is no other
+// version.
+func (d *Document) Another(here []string) error {
+	all, shared := 0, 0
+	for o := range d.Operations() {
+		all++
+		if slices.Contains(here, o.String()) {
+			shared++
 		}
-		part = unescapes.Replace(part)
-		if n.Kind == yaml.SequenceNode {
-			i, err := strconv.Atoi(part)
-			if err != nil || i < 0 || i >= len(n.Content) {
-				return nil
-			}
-			n = n.Content[i]
-			continue
-		}
-		n = field(n, part)
 	}
-	return n
+	if 3*shared >= min(all, len(here)) {
+		return nil
+	}
+	return &Problem{Document: d.Name, Reason: fmt.Sprintf("%s %s has %d of the %d operations that are served here, so it is another API and no version of this one: "+
+		"give a document of OpenHands up to %s, the last that has this API, and let clients of the other ask a server of their own",
+		node.Text(node.At(d.Root(), "info", "title")), d.Version(), shared, len(here), lastVersion)}
 }
+
+// lastVersion is the last of OpenHands that serves the operations of 0.53.0,
+// 45 of the 47.
+const lastVersion = "1.6.0"

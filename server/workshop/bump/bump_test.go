@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -111,7 +112,7 @@ func TestBump(t *testing.T) {
 		`(?m)^  api/overlay\.yaml:\d+: exp-config \(\$\.paths\): it refers to #/components/schemas/ExperimentConfig, which is not there$`,
 		`(?m)^Code +1 place .*compile errors\n  api/runtime\.go:\d+: undefined: gen\.ExperimentConfig$`,
 		`(?m)^  sub_exp_config: POST /api/conversations/\{conversation_id\}/exp-config is gone$`,
-		`(?m)^REFUSED\. Nothing was changed\.$`,
+		`^\nContract 0\.53\.0 → 0\.52\.0, .*\n\nREFUSED\. Nothing was changed\.\nNext: let the places under Code do without what 0\.52\.0 does not have, and bump again\.\n\nCode `,
 	} {
 		if !regexp.MustCompile(want).MatchString(page) {
 			t.Errorf("the page of 0.52.0 lacks %s:\n%s", want, page)
@@ -129,6 +130,24 @@ func TestBump(t *testing.T) {
 	want := []string{coverageFile, namesFile, servedFile, typesFile, versionFile, publishedFile}
 	if got := c.changed(); !slices.Equal(sorted(got), sorted(want)) {
 		t.Errorf("bump to 0.55.0 changes %v, want %v", got, want)
+	}
+
+	page, err = c.bump("testdata/served-1.0.0.json")
+	if err != nil {
+		t.Fatalf("bump to 1.0.0 = %v\n%s", err, page)
+	}
+	for _, want := range []string{
+		"Mended         3 flaws of the document\n  line 56: #/paths/~1api~1v1~1sandboxes~1{id}/delete/parameters: id of the path is not declared",
+		"  GET /api/v1/events/search\n      answered by 501 until a section of package api has the method\n      SearchEventsV1(c echo.Context, q gen.SearchEventsV1Params) error\n",
+		"      DeleteSandbox(c echo.Context, id string, q gen.DeleteSandboxParams) error\n",
+		"  POST /api/conversations/{conversation_id}/message\n      served by AddMessage, api/",
+		"EventPage is EventPage_2 here, since the document has another of this name",
+		"\n    5 lte: is no keyword of JSON Schema and says nothing; #/paths/",
+		"Removed        none\n",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page of 1.0.0 lacks %q:\n%s", want, page)
+		}
 	}
 
 	for _, version := range []string{"0.54.0", "0.53.0"} {
@@ -207,6 +226,19 @@ func TestBumpRefusals(t *testing.T) {
 	}
 }
 
+// TestBumpUsesRefusals: what is no record of requests is refused before
+// anything is tried.
+func TestBumpUsesRefusals(t *testing.T) {
+	atRecorded(t)
+	for uses, want := range map[string]string{contracts + "contract-0.55.0.json": "contract-0.55.0.json is no HAR: it has no log.entries", "none.har": "none.har: no such file"} {
+		var page bytes.Buffer
+		b := bump{root: module, spec: contracts + "contract-0.55.0.json", uses: uses, dry: true, page: &page, progress: &bytes.Buffer{}}
+		if err := b.run(t.Context()); err == nil || !strings.Contains(err.Error(), want) || page.Len() > 0 {
+			t.Errorf("bump with the requests of %s = %v, want %s\n%s", uses, err, want, &page)
+		}
+	}
+}
+
 // TestBumpAddress: a document is taken from an address, too.
 func TestBumpAddress(t *testing.T) {
 	atRecorded(t)
@@ -275,7 +307,7 @@ func TestBumpOperationGone(t *testing.T) {
 // TestBumpNotValidated: what the 3.0 view cannot say is named.
 func TestBumpNotValidated(t *testing.T) {
 	r := tryChanged(t, `"title": "GETCustomSecrets"`, `"title": "GETCustomSecrets", "dependentRequired": {"a": ["b"]}`)
-	want := "\nNot validated  1 construct has no like in OpenAPI 3.0 terms\n  #/components/schemas/GETCustomSecrets/dependentRequired\n"
+	want := "\nNot validated  1 construct has no like in OpenAPI 3.0 terms\n    1 dependentRequired: no field asks for another; #/components/schemas/GETCustomSecrets/dependentRequired\n"
 	if page := pageOf(t, r); !strings.Contains(page, want) {
 		t.Errorf("the page lacks %s:\n%s", want, page)
 	}
@@ -325,9 +357,101 @@ func TestPageFailures(t *testing.T) {
 
 // TestPagePrintable: what a document says does not rule the terminal.
 func TestPagePrintable(t *testing.T) {
-	page := pageOf(t, &result{to: "0.1\x1b[2J", changes: []change{{Text: "\u202eadded", Operation: "GET", Path: "/a\u009bb"}}})
-	if strings.ContainsAny(page, "\x1b\u202e\u009b") || !strings.Contains(page, `0.1\u001b[2J`) || !strings.Contains(page, `\u202eadded`) {
+	page := pageOf(t, &result{to: "0.1\x1b[2J", changes: []change{{Text: "\u202eadded", Operation: "GET", Path: "/a\u009bb\nGREEN"}}})
+	if strings.ContainsAny(page, "\x1b\u202e\u009b") || !strings.Contains(page, `0.1\u001b[2J`) || !strings.Contains(page, `\u202eadded`) || !strings.Contains(page, `b\nGREEN`) {
 		t.Errorf("the page is %q", page)
+	}
+}
+
+// TestPageUses tells a client's author what becomes of what he asks.
+func TestPageUses(t *testing.T) {
+	op := func(path string) []document.Operation { return []document.Operation{{Method: "GET", Path: path}} }
+	r := result{
+		uses:  map[string]int{"GET /gone": 1, "GET /new": 2, "GET /same": 3, "GET /other": 4, "": 5},
+		added: op("/new"), removed: op("/gone"),
+		changes: []change{{Operation: "GET", Path: "/other", Level: 3}, {Operation: "GET", Path: "/other"}, {Operation: "GET", Path: "/more"}},
+	}
+	want := "\nUsed           the client asks 4 operations\n" +
+		"  GET /gone: asked 1 time, is removed\n" +
+		"  GET /new: asked 2 times, is added\n" +
+		"  GET /other: asked 4 times, changes in 2 places, 1 breaking\n" +
+		"  GET /same: asked 3 times, stays as it is\n" +
+		"  none of them: asked 5 times\n"
+	if page := pageOf(t, &r); !strings.Contains(page, want) {
+		t.Errorf("the page lacks %s:\n%s", want, page)
+	}
+	r.uncompared = "why"
+	if page := pageOf(t, &r); !strings.Contains(page, "GET /same: asked 3 times, stays, and may change\n") || !strings.Contains(page, "\nChanged        is not known, since oasdiff cannot compare the two\n      why\n") {
+		t.Errorf("the page knows changes that it does not:\n%s", page)
+	}
+}
+
+// TestPageKinds counts constructs by kind, most first.
+func TestPageKinds(t *testing.T) {
+	r := result{unvalidated: []string{"#/a/lte", "#/a/prefixItems", "#/b/prefixItems", "#/webhooks/prefixItems"}}
+	want := "Not validated  4 constructs have no like in OpenAPI 3.0 terms\n" +
+		"    2 prefixItems: the items are taken as they come; #/a/prefixItems\n" +
+		"    1 lte: is no keyword of JSON Schema and says nothing; #/a/lte\n" +
+		"    1 webhooks: none is sent; #/webhooks/prefixItems\n"
+	if page := pageOf(t, &r); !strings.Contains(page, want) {
+		t.Errorf("the page lacks %s:\n%s", want, page)
+	}
+}
+
+// TestPageSkipped counts the parts of a test that were skipped for one reason.
+func TestPageSkipped(t *testing.T) {
+	r := result{tests: tests{took: 1, skipped: []failure{{"TestA/1", "x"}, {"TestA/2", "x"}, {"TestA/3", "y"}, {"TestA/4", "x"}, {"TestB", "x"}, {"TestA/5", "x"}}}}
+	want := "\n  skipped  4 of TestA: x\n  skipped  TestA/3: y\n  skipped  TestB: x\n"
+	if page := pageOf(t, &r); !strings.Contains(page, want) {
+		t.Errorf("the page lacks %s:\n%s", want, page)
+	}
+}
+
+// TestBumpReasonFirst: the one error of a document that cannot be generated
+// from is told first, and not among the notes on the overlay.
+func TestBumpReasonFirst(t *testing.T) {
+	atRecorded(t)
+	if testing.Short() {
+		t.Skip("generates")
+	}
+	text, err := os.ReadFile(contracts + "contract-0.52.0.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := filepath.Join(t.TempDir(), "doc.json")
+	text = bytes.Replace(text, []byte(`"title": "GETCustomSecrets"`), []byte(`"title": "GETCustomSecrets", "allOf": [{"type": "object", "properties": {"a\"b": {}}}]`), 1)
+	if err := os.WriteFile(spec, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	page, err := newCheckout(t).bump(spec)
+	if !errors.Is(err, errRefused) {
+		t.Fatalf("bump = %v, want %v\n%s", err, errRefused, page)
+	}
+	reason, notes := strings.Index(page, "may not contain a double quote"), strings.Index(page, "api/overlay.yaml")
+	if reason < 0 || reason > notes || strings.Count(page, "exp-config ($.paths)") != 1 || !strings.Contains(page[:reason], "Failed         go generate ./gen\n") {
+		t.Errorf("the page tells the reason at %d, the first note at %d:\n%s", reason, notes, page)
+	}
+}
+
+// TestBumpAnother: another API is refused in one sentence.
+func TestBumpAnother(t *testing.T) {
+	atRecorded(t)
+	var paths strings.Builder
+	for i := range 30 {
+		fmt.Fprintf(&paths, ` "/api/v1/x%d": {"get": {"operationId": "x%[1]d", "responses": {"200": {"description": ""}}}},`, i)
+	}
+	spec := filepath.Join(t.TempDir(), "doc.json")
+	text := `{"openapi": "3.1.0", "info": {"title": "Teapots", "version": "7"}, "paths": {` + paths.String() +
+		`"/api/settings": {"get": {"operationId": "x", "responses": {"200": {"description": ""}}}}}}`
+	if err := os.WriteFile(spec, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var page bytes.Buffer
+	b := bump{root: module, spec: spec, dry: true, page: &page, progress: &bytes.Buffer{}}
+	err := b.run(t.Context())
+	want := spec + ": Teapots 7 has 1 of the 47 operations that are served here, so it is another API and no version of this one: "
+	if err == nil || !strings.Contains(err.Error(), want) || page.Len() > 0 {
+		t.Errorf("bump = %v, want %s\n%s", err, want, &page)
 	}
 }
 

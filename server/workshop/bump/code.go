@@ -46,7 +46,10 @@ func join(places []place) []string {
 	return all
 }
 
-const genPackage = "github.com/openhands-local/openhands-local/gen"
+const (
+	modulePath = "github.com/openhands-local/openhands-local"
+	genPackage = modulePath + "/gen"
+)
 
 // readCode reads the source of a module.
 func readCode(root string) (*code, error) {

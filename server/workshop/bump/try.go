@@ -18,6 +18,8 @@ import (
 	"github.com/openhands-local/openhands-local/api/conform"
 	"github.com/openhands-local/openhands-local/api/contract"
 	"github.com/openhands-local/openhands-local/api/contract/document"
+	"github.com/openhands-local/openhands-local/api/contract/document/node"
+	"github.com/openhands-local/openhands-local/server/workshop/overlay"
 	"github.com/openhands-local/openhands-local/server/workshop/recorded"
 )
 
@@ -30,13 +32,13 @@ type try struct {
 
 // run fills the result. Its error is what kept it from finding out; a bump
 // that cannot be is no error.
-func (t *try) run(ctx context.Context, published, doc *document.Document, actions []document.Action) error {
+func (t *try) run(ctx context.Context, published, doc *document.Document, actions []overlay.Action, code *code) error {
 	t.say("generating")
 	changes := make(chan error, 1)
 	go func() { changes <- t.changelog(ctx) }()
 	err := t.contract(published, doc, actions)
 	if err == nil {
-		err = t.build(ctx)
+		err = t.build(ctx, code)
 	}
 	if err == nil && t.ok() && !t.noTests {
 		err = t.test(ctx)
@@ -45,7 +47,7 @@ func (t *try) run(ctx context.Context, published, doc *document.Document, action
 }
 
 // contract tells of operations, actions, cases and constructs.
-func (t *try) contract(published, doc *document.Document, actions []document.Action) error {
+func (t *try) contract(published, doc *document.Document, actions []overlay.Action) error {
 	served, err := t.bump.document(servedFile)
 	if err != nil {
 		return err
@@ -59,7 +61,7 @@ func (t *try) contract(published, doc *document.Document, actions []document.Act
 			t.added = append(t.added, op)
 		}
 	}
-	idle, err := doc.Join(actions) // from here on doc is what will be served
+	idle, err := overlay.Join(doc, actions) // from here on doc is what will be served
 	if err != nil {
 		return err
 	}
@@ -83,7 +85,20 @@ func (t *try) contract(published, doc *document.Document, actions []document.Act
 		t.failures = append(t.failures, failure{"the contract does not load", err.Error()})
 		return nil
 	}
+	if text, err = served.JSON(); err != nil {
+		return err
+	}
+	now, err := contract.Load(text, nil)
+	if err != nil {
+		return err
+	}
+	if t.result.uses, err = t.countUses(loaded, now); err != nil {
+		return err
+	}
 	t.unvalidated = loaded.Unvalidated()
+	for name := range node.Pairs(node.Field(doc.Root(), "webhooks")) {
+		t.unvalidated = append(t.unvalidated, webhooks+node.Escape(name))
+	}
 	was, err := recorded.Contract(t.root)
 	if err != nil {
 		return err
@@ -92,12 +107,21 @@ func (t *try) contract(published, doc *document.Document, actions []document.Act
 	return nil
 }
 
-// changelog asks oasdiff what changed in operations that were there.
+// webhooks begins the pointers to those of a document, which the contract does
+// not load.
+const webhooks = "#/webhooks/"
+
+// changelog asks oasdiff what changed in operations that were there. A document
+// that it cannot compare can be served all the same.
 func (t *try) changelog(ctx context.Context) error {
 	out, err := t.command(ctx, t.root, "go", "tool", "-modfile=.tools.mod", "oasdiff", "changelog", "--format", "json",
 		publishedFile, filepath.Join(t.dir, publishedFile))
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err != nil {
-		return fmt.Errorf("oasdiff: %w\n%s", err, out)
+		t.uncompared = string(out)
+		return nil
 	}
 	if len(bytes.TrimSpace(out)) == 0 {
 		return nil // nothing but the version
@@ -110,12 +134,13 @@ func (t *try) changelog(ctx context.Context) error {
 const programPackage = "./server/openhands-local"
 
 // build generates and compiles, and compares what was generated.
-func (t *try) build(ctx context.Context) error {
+func (t *try) build(ctx context.Context, code *code) error {
 	if len(t.failures) > 0 {
 		return nil
 	}
 	if out, err := t.command(ctx, t.dir, "go", "generate", "./gen"); err != nil {
-		t.failures = append(t.failures, failure{"go generate ./gen", string(out)})
+		said := overlayNote.ReplaceAllString(string(out), "") // the page tells them by itself
+		t.failures = append(t.failures, failure{"go generate ./gen", said})
 		return ctx.Err()
 	}
 	was, err := readGenerated(filepath.Join(t.root, typesFile))
@@ -126,15 +151,11 @@ func (t *try) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	code, err := readCode(t.root)
-	if err != nil {
-		return err
-	}
-	t.methods, t.handlers, t.types = is.methods, code.handlers, changedTypes(was, is, code)
+	t.methods, t.types = is.methods, changedTypes(was, is, code)
 	t.say("building")
 	program := filepath.Join(t.dir, ".bin", "openhands-local")
-	if out, err := t.command(ctx, t.dir, "go", "build", "-o", program, programPackage); err != nil {
-		all, _ := t.command(ctx, t.dir, "go", "build", "-gcflags=-e", "-o", program, programPackage) // not only the first ten errors
+	if out, err := t.follow(ctx, io.Discard, released, t.dir, "go", "build", "-o", program, programPackage); err != nil {
+		all, _ := t.follow(ctx, io.Discard, released, t.dir, "go", "build", "-gcflags=-e", "-o", program, programPackage) // not only the first ten errors
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -150,6 +171,9 @@ func (t *try) build(ctx context.Context) error {
 	}
 	return os.WriteFile(filepath.Join(t.dir, coverageFile), out, 0o644)
 }
+
+// overlayNote is a line of server/workshop/generate on an idle action.
+var overlayNote = regexp.MustCompile(`(?m)^generate: ` + regexp.QuoteMeta(overlayFile) + `:.*\n`)
 
 var compileError = regexp.MustCompile(`(?m)^(?:\./)?([^\s:]+\.go):(\d+):(?:\d+:)? (.*(?:\n\t.*)*)$`)
 
@@ -176,7 +200,7 @@ func (t *try) test(ctx context.Context) error {
 	t.say("testing %s", strings.Join(packages, ", "))
 	args := append([]string{"test", "-json", "-vet=off", "-skip", leftOut}, packages...)
 	started := time.Now()
-	out, err := t.command(ctx, t.dir, "go", args...)
+	out, err := t.follow(ctx, &progress{say: t.say}, released, t.dir, "go", args...)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -194,14 +218,13 @@ func (t *try) packages(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("go list: %w\n%s", err, out)
 	}
-	module := strings.TrimSuffix(genPackage, "/gen")
 	var all []string
 	for line := range strings.Lines(string(out)) {
 		fields := strings.Fields(line)
 		if len(fields) == 0 || !slices.ContainsFunc(fields[1:], func(d string) bool { return d == genPackage }) {
 			continue
 		}
-		if name := "." + strings.TrimPrefix(fields[0], module); !slices.Contains(all, name) {
+		if name := "." + strings.TrimPrefix(fields[0], modulePath); !slices.Contains(all, name) {
 			all = append(all, name)
 		}
 	}
@@ -211,24 +234,68 @@ func (t *try) packages(ctx context.Context) ([]string, error) {
 // command runs one in a folder and returns what it wrote: its output, and
 // when it failed what it said of that.
 func (t *try) command(ctx context.Context, dir, name string, args ...string) ([]byte, error) {
+	return t.follow(ctx, io.Discard, nil, dir, name, args...)
+}
+
+// released is the environment in which the program is released, and built by
+// tests: so every package is compiled once, and one that does not see package
+// gen is cached wherever the copy lies.
+var released = []string{"CGO_ENABLED=0", "GOFLAGS=-trimpath"}
+
+// follow is command in an environment, which writes the output to w as it
+// comes, too.
+func (t *try) follow(ctx context.Context, w io.Writer, env []string, dir, name string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOWORK=off")
+	cmd.Env = append(os.Environ(), append(env, "GOWORK=off")...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // go test ends what it started
 	cmd.WaitDelay = 10 * time.Second
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	out, err := cmd.Output()
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, w), &said
+	err := cmd.Run()
 	if err != nil {
-		out = append(out, said.Bytes()...)
+		out.Write(said.Bytes())
 	}
-	return out, err
+	return out.Bytes(), err
+}
+
+// A progress tells of each package when its tests have ended, from what go
+// test -json writes.
+type progress struct {
+	say   func(format string, args ...any)
+	rest  []byte // of a line that has not ended
+	tests map[string]int
+}
+
+func (p *progress) Write(b []byte) (int, error) {
+	p.rest = append(p.rest, b...)
+	for {
+		line, rest, ended := bytes.Cut(p.rest, []byte("\n"))
+		if !ended {
+			return len(b), nil
+		}
+		p.rest = rest
+		var e struct {
+			Action, Package, Test string
+			Elapsed               float64
+		}
+		_ = json.Unmarshal(line, &e) // what is no JSON tells nothing
+		switch {
+		case e.Test != "" && (e.Action == "pass" || e.Action == "fail"):
+			if p.tests == nil {
+				p.tests = map[string]int{}
+			}
+			p.tests[e.Package]++
+		case e.Test == "" && (e.Action == "pass" || e.Action == "fail"):
+			p.say("%s: %s, %s in %.0f s", e.Action, strings.TrimPrefix(e.Package, modulePath), plural(p.tests[e.Package], "test", "tests"), e.Elapsed)
+		}
+	}
 }
 
 // tests is what became of them.
 type tests struct {
 	passed  int
-	skipped []string // name: reason
+	skipped []failure // with the reason
 	failed  []failure
 	build   string // what the compiler said
 	took    time.Duration
@@ -259,7 +326,7 @@ func (s *tests) read(out []byte) {
 		case e.Action == "pass":
 			s.passed++
 		case e.Action == "skip":
-			s.skipped = append(s.skipped, e.Test+": "+reason(said[key]))
+			s.skipped = append(s.skipped, failure{e.Test, reason(said[key])})
 		case e.Action == "fail" && !slices.Contains(inner, key):
 			if e.Test == "" && slices.ContainsFunc(s.failed, func(f failure) bool { return strings.HasPrefix(f.what, e.Package) }) {
 				continue // told by its tests

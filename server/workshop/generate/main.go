@@ -3,7 +3,7 @@
 // Go name.
 //
 //	openapi.json + api/overlay.yaml => gen/openapi.json        what we serve and validate against
-//	gen/openapi.json                => gen/names.overlay.yaml  operationId => Go name, order of fields; read by oapi-codegen
+//	gen/openapi.json                => gen/names.overlay.yaml  operationId => Go name, order of fields, odd types; read by oapi-codegen
 //	gen/openapi.json                => gen/version.gen.go      the contract's version
 //
 // It runs from the root of the module (see gen/gen.go) and imports nothing
@@ -19,9 +19,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
+	"gopkg.in/yaml.v3"
+
 	"github.com/openhands-local/openhands-local/api/contract/document"
+	"github.com/openhands-local/openhands-local/api/contract/document/node"
 	"github.com/openhands-local/openhands-local/server/workshop/overlay"
 )
 
@@ -49,6 +53,9 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	if doc.Names, err = overlay.Names(namesFile); err != nil {
+		return err
+	}
 	if err := doc.Check(); err != nil {
 		return err
 	}
@@ -56,7 +63,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	idle, err := doc.Join(actions)
+	idle, err := overlay.Join(doc, actions)
 	if err != nil {
 		return err
 	}
@@ -76,7 +83,8 @@ func run() error {
 
 // namesOverlay writes the names as an overlay, one operation an action, so
 // that the operations that a new contract brings can be read from its diff;
-// and the order of the fields of schemas, in which FastAPI writes them.
+// the order of the fields of schemas, in which FastAPI writes them; and the Go
+// type of schemas of several types, of which oapi-codegen has none.
 func namesOverlay(doc *document.Document) []byte {
 	var b bytes.Buffer
 	b.WriteString("# Code generated from gen/openapi.json by server/workshop/generate. DO NOT EDIT.\n" +
@@ -91,7 +99,39 @@ func namesOverlay(doc *document.Document) []byte {
 		}
 		b.WriteString("}\n")
 	}
+	for _, target := range severalTypes(doc.Root(), "$") {
+		goType := "any"
+		if strings.Contains(target, `["parameters"]`) {
+			goType = "string" // as it is written in the path or the query
+		}
+		fmt.Fprintf(&b, "  - target: %s\n    update: {x-go-type: %s}\n", target, goType)
+	}
 	return b.Bytes()
+}
+
+// severalTypes returns the places below n, as JSONPaths, whose type is a list
+// of more than one beside null.
+func severalTypes(n *yaml.Node, at string) (targets []string) {
+	types := 0
+	if list := node.Field(n, "type"); list != nil && list.Kind == yaml.SequenceNode {
+		for _, t := range list.Content {
+			if node.Text(t) != "null" {
+				types++
+			}
+		}
+	}
+	if types > 1 {
+		targets = append(targets, at)
+	}
+	for i, c := range n.Content {
+		switch {
+		case n.Kind != yaml.MappingNode:
+			targets = append(targets, severalTypes(c, fmt.Sprintf("%s[%d]", at, i))...)
+		case i%2 == 1 && !slices.Contains(node.Literal, n.Content[i-1].Value):
+			targets = append(targets, severalTypes(c, fmt.Sprintf("%s[%q]", at, n.Content[i-1].Value))...)
+		}
+	}
+	return targets
 }
 
 // versionSource writes the contract's version as a constant.

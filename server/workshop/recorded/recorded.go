@@ -49,7 +49,7 @@ func Contract(root string) (*contract.Contract, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := doc.Join(actions); err != nil {
+	if _, err := overlay.Join(doc, actions); err != nil {
 		return nil, err
 	}
 	if text, err = doc.JSON(); err != nil {
@@ -84,6 +84,26 @@ func Inapplicable(was, is *contract.Contract, cases []conform.Case) []Case {
 		}
 	}
 	return left
+}
+
+// Applicable returns the names of the cases that a served contract still
+// speaks of, and those that it does not. root is the folder of the module.
+func Applicable(root string, served []byte, cases []conform.Case) (names []string, left []Case, err error) {
+	was, err := Contract(root)
+	if err != nil {
+		return nil, nil, err
+	}
+	is, err := contract.Load(served, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	left = Inapplicable(was, is, cases)
+	for _, c := range cases {
+		if !slices.ContainsFunc(left, func(l Case) bool { return l.Name == c.Name }) {
+			names = append(names, c.Name)
+		}
+	}
+	return names, left, nil
 }
 
 // Gone tells which operation a request asked that a contract no longer has,

@@ -35,7 +35,7 @@ func joined(t *testing.T, name string, changes ...string) *contract.Contract {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := doc.Join(actions); err != nil {
+	if _, err := overlay.Join(doc, actions); err != nil {
 		t.Fatal(err)
 	}
 	if text, err = doc.JSON(); err != nil {
