@@ -14,6 +14,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -112,9 +113,9 @@ func New(c Config) http.Handler {
 	}
 	e := echo.New()
 	e.HTTPErrorHandler = d.writeError
-	handle := gen.Handlers(h)
+	handle, unwritten := gen.Handlers(h), ContractStatus().Unimplemented
 	for _, op := range gen.Operations {
-		d.operations[op.ID] = operation{op, handle[op.ID]}
+		d.operations[op.ID] = operation{op, handle[op.ID], slices.Contains(unwritten, op.Name)}
 	}
 	e.Pre(d.recoverPanics, d.mcp, d.route)
 	d.registerLocal(e)

@@ -22,7 +22,8 @@ const keyHeader = "X-Session-API-Key"
 // An operation is one of the contract and its handler.
 type operation struct {
 	gen.Operation
-	handle echo.HandlerFunc
+	handle    echo.HandlerFunc
+	unwritten bool // it has no handler yet but the generated one
 }
 
 // A call is what the handler of an operation gets.
@@ -46,6 +47,9 @@ func (d *deps) operate(c echo.Context, x *exchange.Exchange, op operation, check
 	r := c.Request()
 	if op.Secured && !d.hasKey(r) {
 		return d.unauthorized()
+	}
+	if op.unwritten {
+		return echo.NewHTTPError(http.StatusNotImplemented, op.Name) // as the generated handler, whatever is sent
 	}
 	body, err := checks.ReadBody(r)
 	if body != nil {

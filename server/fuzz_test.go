@@ -9,10 +9,12 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/openhands-local/openhands-local/api"
 	"github.com/openhands-local/openhands-local/gen"
 	"github.com/openhands-local/openhands-local/server"
 	"github.com/openhands-local/openhands-local/server/servertest"
@@ -121,7 +123,9 @@ func FuzzAddEvent(f *testing.F) {
 func FuzzOperations(f *testing.F) {
 	bodies := append([]string{"", "{}", "null", "[]", "{", `"x"`, "5", strings.Repeat("9", 30), `{"a":1e400}`, "\xff",
 		`{"max_iterations":` + strings.Repeat("9", 30) + `}`, `{"polarity":"positive","x":` + strings.Repeat("9", 30) + `}`}, notFinite...)
-	for i := range gen.Operations {
+	unwritten := api.ContractStatus().Unimplemented // answered by 501
+	written := slices.DeleteFunc(slices.Clone(gen.Operations), func(op gen.Operation) bool { return slices.Contains(unwritten, op.Name) })
+	for i := range written {
 		for _, body := range bodies {
 			f.Add(uint16(i), "x", "event_id=0", []byte(body))
 		}
@@ -131,7 +135,7 @@ func FuzzOperations(f *testing.F) {
 	}
 	h := fuzzed(f, server.Config{Data: f.TempDir()})
 	f.Fuzz(func(t *testing.T, i uint16, name, query string, body []byte) {
-		op := gen.Operations[int(i)%len(gen.Operations)]
+		op := written[int(i)%len(written)]
 		if name == "fuzz" { // the conversation is there
 			h.ServeHTTP(httptest.NewRecorder(), local(t, http.MethodPost, "/api/conversations/fuzz/events", []byte(benchBody)))
 		}
