@@ -145,8 +145,8 @@ func New(ctx context.Context, c Config) (*Server, error) {
 func loadOnce(log *slog.Logger) func() *contract.Contract {
 	return sync.OnceValue(func() *contract.Contract {
 		loaded := api.Contract()
-		for _, pointer := range loaded.Unvalidated() {
-			log.Warn("contract: not validated", "pointer", pointer)
+		if n := len(loaded.Unvalidated()); n > 0 {
+			log.Info("contract: not validated, as contract status lists", "constructs", n)
 		}
 		return loaded
 	})
