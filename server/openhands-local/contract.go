@@ -1,20 +1,24 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/openhands-local/openhands-local/api"
+	"github.com/openhands-local/openhands-local/api/contract"
 	"github.com/openhands-local/openhands-local/api/contract/document"
+	"github.com/openhands-local/openhands-local/api/printable"
 	"github.com/openhands-local/openhands-local/gen"
 )
 
 // contractCmd tells of the contract.
 type contractCmd struct {
 	Status contractStatusCmd `cmd:"" help:"List the operations: implemented, answered by 501, gone from the contract; and what is not validated."`
-	Diff   contractDiffCmd   `cmd:"" help:"List the operations that another version's document adds and drops."`
+	Diff   contractDiffCmd   `cmd:"" help:"List the operations that another version's document adds and drops, and those that a client uses."`
 }
 
 type contractStatusCmd struct {
@@ -50,10 +54,12 @@ func (c *contractStatusCmd) Run(e *env) error {
 
 type contractDiffCmd struct {
 	File string `arg:"" type:"existingfile" help:"An OpenAPI document, JSON or YAML, as published or as a server tells it."`
+	Uses string `type:"existingfile" placeholder:"FILE" help:"Requests of a client, as HAR 1.2: how often it asks each operation."`
 }
 
 // Run compares operations by method and path. Those that only running servers
-// tell of are compared when the document is a server's.
+// tell of are compared when the document is a server's. Operations that the
+// client uses are listed also when they stay.
 func (c *contractDiffCmd) Run(e *env) error {
 	text, err := os.ReadFile(c.File)
 	if err != nil {
@@ -63,41 +69,95 @@ func (c *contractDiffCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := doc.Check(); err != nil {
-		return err
-	}
-	var unpublished []string
+	var unpublished, served []string
 	here := map[string]gen.Operation{}
+	doc.Names = map[string]string{}
+	status := api.ContractStatus()
 	for _, op := range gen.Operations {
-		here[op.Method+" "+op.Path] = op
+		name := op.Method + " " + op.Path
+		here[name], doc.Names[name] = op, op.Name
 		if op.Unpublished {
 			unpublished = append(unpublished, op.Path)
 		}
+		if slices.Contains(status.Implemented, op.Name) {
+			served = append(served, name)
+		}
 	}
-	implemented := slices.Concat(api.ContractStatus().Implemented, api.ContractStatus().Later)
-	served := doc.Served(unpublished)
+	doc.Mend()
+	if err := cmp.Or(doc.Check(), doc.Another(served)); err != nil {
+		return err
+	}
+	uses, err := c.uses(doc)
+	if err != nil {
+		return err
+	}
+	implemented := slices.Concat(status.Implemented, status.Later)
+	isServed := doc.Served(unpublished)
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
-	added, dropped := 0, 0
+	count := map[string]int{}
+	list := func(what, goName, name, state string) {
+		count[what]++
+		method, path, _ := strings.Cut(name, " ")
+		if n := uses[name]; n > 0 {
+			state = fmt.Sprintf("%s\tused %d×", state, n)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", what, goName, method, printable.Line(path), state)
+	}
 	there := map[string]bool{}
 	for op := range doc.Operations() {
-		there[op.String()] = true
-		if known, ok := here[op.String()]; ok && known.Since == "" {
-			continue
+		name := op.String()
+		there[name] = true
+		known, isHere := here[name]
+		switch {
+		case isHere && known.Since == "" && uses[name] > 0:
+			list("stays", op.GoName, name, "")
+		case isHere && known.Since == "":
+		case slices.Contains(implemented, op.GoName):
+			list("added", op.GoName, name, "implemented")
+		default:
+			list("added", op.GoName, name, "501 until it is written")
 		}
-		added++
-		state := "501 until it is written"
-		if slices.Contains(implemented, op.GoName) {
-			state = "implemented"
-		}
-		fmt.Fprintf(w, "added\t%s\t%s\t%s\t%s\n", op.GoName, op.Method, op.Path, state)
 	}
 	for _, op := range gen.Operations {
-		if there[op.Method+" "+op.Path] || op.Since != "" || op.Unpublished && !served {
-			continue
+		if name := op.Method + " " + op.Path; !there[name] && op.Since == "" && (isServed || !op.Unpublished) {
+			list("dropped", op.Name, name, "")
 		}
-		dropped++
-		fmt.Fprintf(w, "dropped\t%s\t%s\t%s\t\n", op.Name, op.Method, op.Path)
 	}
-	fmt.Fprintf(e.stdout, "api %s → %s: %d operations added, %d dropped\n", gen.Version, doc.Version(), added, dropped)
+	fmt.Fprintf(e.stdout, "api %s → %s: %d operations added, %d dropped\n", gen.Version, doc.Version(), count["added"], count["dropped"])
+	if n := uses[""]; n > 0 {
+		fmt.Fprintf(e.stdout, "%s: %d that ask no operation of either\n", c.Uses, n)
+	}
 	return w.Flush()
+}
+
+// uses counts the requests of the client by operation of the document or of
+// the contract.
+func (c *contractDiffCmd) uses(doc *document.Document) (map[string]int, error) {
+	if c.Uses == "" {
+		return nil, nil
+	}
+	har, err := os.ReadFile(c.Uses)
+	if err != nil {
+		return nil, err
+	}
+	text, err := doc.JSON()
+	if err != nil {
+		return nil, err
+	}
+	there, err := contract.Load(text, nil)
+	if err != nil {
+		return nil, err
+	}
+	uses, err := document.Uses(har, func(method, path string) string {
+		for _, one := range []*contract.Contract{there, api.Contract()} {
+			if op, _ := one.Match(method, path); op != nil {
+				return op.Method + " " + op.Path
+			}
+		}
+		return ""
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s %w", c.Uses, err)
+	}
+	return uses, nil
 }
