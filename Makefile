@@ -17,7 +17,7 @@ test: ## all tests
 
 generate: ## all of gen/ anew, and the coverage page
 	$(GO) generate ./gen
-	$(GO) run $(PROGRAM) contract status --markdown >.coverage.tmp && mv .coverage.tmp server/openhands-local/COVERAGE.md
+	$(GO) run ./server/workshop/coverage >.coverage.tmp && mv .coverage.tmp server/openhands-local/COVERAGE.md
 
 bump: ## SPEC=FILE-or-URL [DRY=1] [USES=HAR]: another version of the contract
 	@test -n "$(SPEC)" || { echo "bump: name a document: make bump SPEC=FILE-or-URL [DRY=1] [USES=HAR]"; exit 2; }

@@ -34,7 +34,7 @@ var imports = map[string][]string{
 	"server/workshop/recorded":   {"api/conform", "api/contract", "api/contract/document", "api/fastapi", "server/workshop/overlay"},
 	"server/workshop/generate":   {"api/contract/document", "api/contract/document/node", "gopkg.in/yaml.v3", "server/workshop/overlay"},
 	"server/workshop/bump":       {"api/conform", "api/contract", "api/contract/document", "api/contract/document/node", "api/printable", "gopkg.in/yaml.v3", "server/workshop/overlay", "server/workshop/recorded"},
-	"api/conform":                {"api/printable", "go.yaml.in/yaml/v3"},
+	"api/conform":                {"api/printable", "api/pyjson", "go.yaml.in/yaml/v3"},
 	"api/exchange":               nil,
 	"api/key":                    nil,
 	"api/live":                   {"api/conversation", "api/event", "api/exchange", "api/feed", "api/key", "api/live/engineio", "api/live/socketio", "store"},
@@ -59,6 +59,7 @@ var imports = map[string][]string{
 	"server/servertest":          {"api", "api/exchange", "gen", "server"},
 	"server/workshop/benchtable": nil,
 	"server/openhands-local":     {"api", "api/archive", "api/conform", "api/contract", "api/contract/document", "api/printable", "gen", "server", "server/scratch", "store", "store/boltstore", "github.com/alecthomas/kong"},
+	"server/workshop/coverage":   {"api", "api/conform", "gen"},
 	"server/workshop/dist":       nil,
 }
 

@@ -1,6 +1,7 @@
 package conform
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"encoding/xml"
@@ -401,12 +402,12 @@ func (a Answer) text() string {
 }
 
 func indented(body []byte) string {
-	var b strings.Builder
+	var b bytes.Buffer
 	v, err := parseJSON(body)
 	if err != nil {
 		return string(body)
 	}
-	v.indent(&b, "")
+	_ = json.Indent(&b, v.append(nil), "", " ") // it is JSON
 	return cutBytes(b.String(), 20000)
 }
 
@@ -415,27 +416,6 @@ func cutBytes(s string, n int) string {
 		return strings.ToValidUTF8(s[:n], "") + "…"
 	}
 	return s
-}
-
-func (v value) indent(b *strings.Builder, margin string) {
-	if len(v.list) == 0 {
-		v.write(b)
-		return
-	}
-	b.WriteByte(v.kind)
-	for i, e := range v.list {
-		b.WriteString("\n" + margin + " ")
-		if v.kind == '{' {
-			quote(b, v.keys[i])
-			b.WriteString(": ")
-		}
-		e.indent(b, margin+" ")
-		if i < len(v.list)-1 {
-			b.WriteByte(',')
-		}
-	}
-	b.WriteString("\n" + margin)
-	b.WriteByte(v.kind + 2)
 }
 
 // curl is the request as a line for a POSIX shell. It sends the same request line, headers and body; what curl will not

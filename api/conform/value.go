@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"strconv"
 	"strings"
+
+	"github.com/openhands-local/openhands-local/api/pyjson"
 )
 
 // value is a JSON document that has kept the order of its keys and the text of its numbers: the real server
@@ -118,58 +119,24 @@ func member(pointer, key string) string {
 func element(pointer string, i int) string { return pointer + "/" + strconv.Itoa(i) }
 
 // String is the compact form that the real server writes: no blanks, UTF-8 not escaped.
-func (v value) String() string {
-	var b strings.Builder
-	v.write(&b)
-	return b.String()
-}
+func (v value) String() string { return string(v.append(nil)) }
 
-func (v value) write(b *strings.Builder) {
+func (v value) append(b []byte) []byte {
 	switch v.kind {
 	case '"':
-		quote(b, v.text)
+		return pyjson.AppendString(b, v.text)
 	case '{', '[':
-		b.WriteByte(v.kind)
+		b = append(b, v.kind)
 		for i, e := range v.list {
 			if i > 0 {
-				b.WriteByte(',')
+				b = append(b, ',')
 			}
 			if v.kind == '{' {
-				quote(b, v.keys[i])
-				b.WriteByte(':')
+				b = append(pyjson.AppendString(b, v.keys[i]), ':')
 			}
-			e.write(b)
+			b = e.append(b)
 		}
-		b.WriteByte(v.kind + 2) // } and ] follow two places after { and [
-	default:
-		b.WriteString(v.text)
+		return append(b, v.kind+2) // } and ] follow two places after { and [
 	}
-}
-
-func quote(b *strings.Builder, s string) {
-	b.WriteByte('"')
-	for i := range len(s) {
-		switch c := s[i]; c {
-		case '"', '\\':
-			b.WriteByte('\\')
-			b.WriteByte(c)
-		case '\n':
-			b.WriteString(`\n`)
-		case '\r':
-			b.WriteString(`\r`)
-		case '\t':
-			b.WriteString(`\t`)
-		case '\b':
-			b.WriteString(`\b`)
-		case '\f':
-			b.WriteString(`\f`)
-		default:
-			if c < 0x20 {
-				fmt.Fprintf(b, `\u%04x`, c)
-			} else {
-				b.WriteByte(c)
-			}
-		}
-	}
-	b.WriteByte('"')
+	return append(b, v.text...)
 }

@@ -21,14 +21,9 @@ type contractCmd struct {
 	Diff   contractDiffCmd   `cmd:"" help:"List the operations that another version's document adds and drops, and those that a client uses."`
 }
 
-type contractStatusCmd struct {
-	Markdown bool `help:"Write the page COVERAGE.md: with each operation the recorded cases that ask it."`
-}
+type contractStatusCmd struct{}
 
 func (c *contractStatusCmd) Run(e *env) error {
-	if c.Markdown {
-		return writeCoverage(e.stdout)
-	}
 	status, unvalidated := api.ContractStatus(), api.Contract().Unvalidated()
 	fmt.Fprintf(e.stdout, "api %s: %d operations, %d implemented, %d by 501, %d orphaned; %d more of later versions; %d constructs not validated\n",
 		api.Versions(), status.Operations(), len(status.Implemented), len(status.Unimplemented), len(status.Orphaned), len(status.Later), len(unvalidated))

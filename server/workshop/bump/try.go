@@ -133,6 +133,9 @@ func (t *try) changelog(ctx context.Context) error {
 // tests.
 const programPackage = "./server/openhands-local"
 
+// coveragePackage writes the page of the recorded cases.
+const coveragePackage = "./server/workshop/coverage"
+
 // build generates and compiles, and compares what was generated.
 func (t *try) build(ctx context.Context, code *code) error {
 	if len(t.failures) > 0 {
@@ -164,9 +167,9 @@ func (t *try) build(ctx context.Context, code *code) error {
 		}
 		return nil
 	}
-	out, err := t.command(ctx, t.dir, program, "contract", "status", "--markdown")
+	out, err := t.follow(ctx, io.Discard, released, t.dir, "go", "run", coveragePackage)
 	if err != nil {
-		t.failures = append(t.failures, failure{"openhands-local contract status --markdown", string(out)})
+		t.failures = append(t.failures, failure{"go run " + coveragePackage, string(out)})
 		return ctx.Err()
 	}
 	return os.WriteFile(filepath.Join(t.dir, coverageFile), out, 0o644)

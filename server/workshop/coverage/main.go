@@ -1,9 +1,14 @@
+// The coverage command writes the page COVERAGE.md to standard output: with each
+// operation of the contract the recorded cases that ask it.
+//
+//	go run ./server/workshop/coverage >server/openhands-local/COVERAGE.md
 package main
 
 import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,7 +32,14 @@ type coverage struct {
 const notRecorded = "not recorded"
 
 // coverageCommand makes the page, in the folder of the module.
-const coverageCommand = "go run ./server/openhands-local contract status --markdown >server/openhands-local/COVERAGE.md"
+const coverageCommand = "go run ./server/workshop/coverage >server/openhands-local/COVERAGE.md"
+
+func main() {
+	if err := writeCoverage(os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "coverage:", err)
+		os.Exit(1)
+	}
+}
 
 // writeCoverage writes the page COVERAGE.md.
 func writeCoverage(w io.Writer) error {

@@ -18,7 +18,7 @@ func TestCoverage(t *testing.T) {
 	if err := writeCoverage(&want); err != nil {
 		t.Fatal(err)
 	}
-	got, err := os.ReadFile("COVERAGE.md")
+	got, err := os.ReadFile("../../openhands-local/COVERAGE.md")
 	if err != nil || !bytes.Equal(got, want.Bytes()) {
 		t.Errorf("COVERAGE.md is stale (%v): %s", err, coverageCommand)
 	}
@@ -54,7 +54,7 @@ func TestCountCoverage(t *testing.T) {
 
 // recordable has the rows of operations that the recorded server had.
 func recordable(t *testing.T) map[string]bool {
-	name := "../../api/contract/testdata/contract-" + api.Recorded + ".json"
+	name := "../../../api/contract/testdata/contract-" + api.Recorded + ".json"
 	text, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
