@@ -22,6 +22,7 @@ import (
 	"github.com/openhands-local/openhands-local/api/conform"
 	"github.com/openhands-local/openhands-local/api/contract"
 	"github.com/openhands-local/openhands-local/api/contract/document"
+	"github.com/openhands-local/openhands-local/api/event"
 	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/server/workshop/overlay"
 )
@@ -29,7 +30,7 @@ import (
 // Version is the recorded version, Document its published contract, and
 // OverlayFile what is joined to it. The files are below the module's root.
 const (
-	Version     = "0.53.0"
+	Version     = event.Version
 	Document    = "api/contract/testdata/contract-" + Version + ".json"
 	OverlayFile = "api/overlay.yaml"
 )
