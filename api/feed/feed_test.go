@@ -135,12 +135,11 @@ func TestFollowMany(t *testing.T) {
 	f := feed.New(st)
 	create(t, st, "c")
 	a := follow(t, f, "c", -1)
-	n := int64(0)
 	for range 2*store.PageEvents + 3 {
-		n = add(t, f, "c")
+		add(t, f, "c")
 	}
 	f.Tell(t.Context(), "c", note("a"))
-	n = add(t, f, "c")
+	n := add(t, f, "c")
 	for id := range n {
 		if i, ok, err := a.Next(t.Context()); i.Notice != nil || i.Event.ID != id || !ok || err != nil {
 			t.Fatalf("Next = %v, %v, %v, want event %d", i, ok, err, id)
