@@ -45,6 +45,10 @@ type Config struct {
 	// Local has what the server serves of itself, by method and path below
 	// /_local in Echo's notation: "GET /metrics", "GET /pprof/*".
 	Local map[string]Handler
+	// Before, when set, is asked before the handler of a request, once its body
+	// is read and before anything else of it is looked at. It tells whether it
+	// has answered.
+	Before func(http.ResponseWriter, *http.Request) (answered bool)
 	// Export writes conversations as package archive has them.
 	Export func(context.Context, io.Writer, archive.ExportOptions) error
 	// Backup returns a copy of the store's file and its size; nil when nothing

@@ -55,6 +55,9 @@ func (d *deps) operate(c echo.Context, x *exchange.Exchange, op operation, check
 	if body != nil {
 		x.Body = body.Raw
 	}
+	if d.Before != nil && d.Before(c.Response(), r) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

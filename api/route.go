@@ -47,6 +47,9 @@ func (d *deps) route(next echo.HandlerFunc) echo.HandlerFunc {
 		checks, params := d.Contract().Match(r.Method, u.Path)
 		if checks == nil {
 			d.activity.note(x)
+			if d.Before != nil && d.Before(c.Response(), r) {
+				return nil
+			}
 			return next(c)
 		}
 		op := d.operations[checks.ID]

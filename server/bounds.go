@@ -74,6 +74,7 @@ type answerWriter struct {
 	body    timedBody
 	rest    io.Reader // the body as net/http made it, nil for none
 	early   bool      // the answer does not wait for the rest
+	fault   *spoiler  // what goes wrong on purpose; nil for nothing
 }
 
 // begin has an answer sent at once that was made without a look at the body: left
@@ -103,6 +104,18 @@ func (w *answerWriter) end() {
 }
 
 func (w *answerWriter) WriteHeader(status int) {
+	if status >= http.StatusOK && w.x.Status == 0 && w.fault == nil {
+		if f := w.s.faults.Answer(w.x, w.r.Header, status); f != nil {
+			w.spoil(f)
+		}
+	}
+	if w.fault == nil || status < http.StatusOK || w.fault.begin(status) {
+		w.head(status)
+	}
+}
+
+// head sends status and headers.
+func (w *answerWriter) head(status int) {
 	if status >= http.StatusOK || status == http.StatusSwitchingProtocols {
 		w.begin(status)
 		w.x.Status = status
@@ -110,10 +123,17 @@ func (w *answerWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-func (w *answerWriter) Write(b []byte) (written int, err error) {
+func (w *answerWriter) Write(b []byte) (int, error) {
 	if w.x.Status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
+	if w.fault != nil {
+		return w.fault.write(b)
+	}
+	return w.write(b)
+}
+
+func (w *answerWriter) write(b []byte) (written int, err error) {
 	for err == nil && len(b) > 0 {
 		_ = w.control.SetWriteDeadline(time.Now().Add(w.s.c.bounds.answer)) // net/http takes it back after the request
 		var n int
@@ -125,6 +145,14 @@ func (w *answerWriter) Write(b []byte) (written int, err error) {
 		w.s.write(w.x, slog.LevelWarn, "cut off: the client does not read the answer", slog.Duration("within", w.s.c.bounds.answer))
 	}
 	return written, err
+}
+
+// FlushError sends what was written, unless a fault has it.
+func (w *answerWriter) FlushError() error {
+	if w.fault != nil && (w.fault.silent || w.fault.ended || w.fault.status != 0) {
+		return nil
+	}
+	return w.control.Flush()
 }
 
 // Unwrap lets http.ResponseController through.

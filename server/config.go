@@ -73,6 +73,9 @@ type Config struct {
 	// Import is a file or folder to begin with (see archive.Import). What it
 	// has of conversations that exist already is left out.
 	Import string
+	// Faults is a file of rules for what goes wrong on purpose (package
+	// faults), of YAML or JSON; empty for none. More come by /_local/faults.
+	Faults string
 	// LogRequests writes one record for every request, not only for refused
 	// ones.
 	LogRequests bool
@@ -159,6 +162,9 @@ func (c Config) Check() error {
 		problems = append(problems, err)
 	}
 	if _, err := agent.ByName(c.agent()); err != nil {
+		problems = append(problems, err)
+	}
+	if _, err := c.newFaults(); err != nil {
 		problems = append(problems, err)
 	}
 	if _, err := c.frontend(); err != nil {

@@ -38,6 +38,19 @@ func (o *observed) of(id string) *exchange.Exchange {
 	return nil
 }
 
+// wait returns the exchange that has an id once it is done.
+func (o *observed) wait(t *testing.T, id string) *exchange.Exchange {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if x := o.of(id); x != nil {
+			return x
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no exchange %q", id)
+		}
+	}
+}
+
 // TestExchange: whoever observes is told what happened to each request, when it
 // is answered.
 func TestExchange(t *testing.T) {

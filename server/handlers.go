@@ -57,10 +57,13 @@ func (s *Server) exchange(next http.Handler, w *answerWriter, r *http.Request) {
 	s.metrics.inFlight.Inc()
 	defer func() { // also when the answer is cut off, by a panic
 		s.metrics.inFlight.Dec()
-		w.x.Status = cmp.Or(w.x.Status, http.StatusOK)
+		if w.fault == nil || !w.fault.ended {
+			w.x.Status = cmp.Or(w.x.Status, http.StatusOK)
+		}
 		s.done(w.x)
 	}()
 	next.ServeHTTP(w, r)
+	w.fault.finish()
 }
 
 // done ends an exchange, of a request or of a socket's message.
@@ -102,7 +105,7 @@ func (s *Server) record(x *exchange.Exchange) {
 
 // write writes a record of an exchange.
 func (s *Server) write(x *exchange.Exchange, level slog.Level, message string, more ...slog.Attr) {
-	attrs := []slog.Attr{slog.String("request", x.ID), slog.String("method", x.Method), slog.String("path", x.Path), optional("operation", x.Operation)}
+	attrs := []slog.Attr{slog.String("request", x.ID), slog.String("method", x.Method), slog.String("path", x.Path), optional("operation", x.Operation), optional("fault", x.Fault)}
 	if x.Transport == exchange.Socket {
 		attrs = append(attrs, slog.String("conversation", x.Conversation))
 	} else {

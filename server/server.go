@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -38,6 +39,7 @@ import (
 	"github.com/openhands-local/openhands-local/api/live/engineio"
 	"github.com/openhands-local/openhands-local/gen"
 	"github.com/openhands-local/openhands-local/server/agent"
+	"github.com/openhands-local/openhands-local/server/faults"
 	"github.com/openhands-local/openhands-local/server/ui"
 	"github.com/openhands-local/openhands-local/store"
 )
@@ -61,6 +63,7 @@ type Server struct {
 	frontend      *ui.UI // nil for none
 	login         *login
 	metrics       *metrics
+	faults        *faults.Set
 	info          Info
 	isNew         bool
 	http          *http.Server
@@ -86,6 +89,9 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	c.Access = c.Access.on(c.Addr)
 	s := &Server{c: c, login: newLogin(key.Key(c.Key), c.Access), contract: loadOnce(c.Log), metrics: newMetrics(c.Version), stopping: make(chan struct{})}
 	var err error
+	if s.faults, err = c.newFaults(); err != nil {
+		return nil, err
+	}
 	if s.frontend, err = c.frontend(); err != nil {
 		return nil, err
 	}
@@ -190,6 +196,7 @@ func (s *Server) operations(token key.Key) http.Handler {
 		Token:             token,
 		Reset:             s.reset,
 		Local:             s.local(),
+		Before:            s.before,
 		Stopping:          s.stopping,
 		Log:               s.c.Log,
 	}
@@ -214,6 +221,7 @@ func (s *Server) local() map[string]api.Handler {
 	if s.c.Pprof {
 		pages["GET /pprof/*"] = plain(http.HandlerFunc(profiles))
 	}
+	maps.Copy(pages, s.faultPages())
 	return pages
 }
 
@@ -234,7 +242,9 @@ func (s *Server) handler(operations http.Handler) http.Handler {
 		}
 		x := exchange.From(r.Context())
 		x.Operation, x.Waits = socketPath, exchange.WaitsForSocket
-		s.live.ServeHTTP(w, r)
+		if !s.before(w, r) {
+			s.live.ServeHTTP(w, r)
+		}
 	}))
 	if s.c.Wrap != nil {
 		h = s.c.Wrap(h)
@@ -244,6 +254,7 @@ func (s *Server) handler(operations http.Handler) http.Handler {
 
 // reset begins as on an empty folder.
 func (s *Server) reset(ctx context.Context) error {
+	s.faults.Restart()
 	return s.conversations.Reset(ctx, func(ctx context.Context) error {
 		return errors.Join(s.files.removeAll(), s.firstSettings(ctx))
 	})

@@ -35,6 +35,7 @@ const (
 	WaitsForEvents  = "events"     // those that are still to come
 	WaitsForProfile = "profile"    // the time that is profiled
 	WaitsForLimit   = "rate limit" // a request that is held back
+	WaitsForFault   = "fault"      // what goes wrong on purpose
 )
 
 // An Exchange is a request and what happened to it. It belongs to the goroutine
@@ -57,8 +58,9 @@ type Exchange struct {
 	EventID      int64    // of the event that was stored, -1 for none
 	Refusal      *Refusal // nil for none
 	Waits        string   // what the answer waited for, one of WaitsFor…; "" for nothing
+	Fault        string   // the name of what went wrong on purpose; "" for nothing
 
-	Status   int   // of an answer by HTTP; 0 before it begins
+	Status   int   // of an answer by HTTP; 0 before it begins, and when none did
 	Bytes    int64 // of its body
 	Duration time.Duration
 }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -36,6 +37,7 @@ type execCmd struct {
 // Help says how the command finds its server, and when all ends.
 func (x *execCmd) Help() string {
 	return "The command finds its server's address in OPENHANDS_LOCAL_URL. Its exit status is ours; " +
+		"with --faults it is 1 when the command's is 0 and a fault was never used. " +
 		"125 means that no server started, 126 that the command cannot be run, 127 that there is none of this name. " +
 		"Signals go to the command; it gets SIGTERM when the parent of openhands-local exec is gone, unless nohup was used. " +
 		"Warnings alone are written to standard error; --log-requests writes all. " + x.serverFlags.Help()
@@ -82,6 +84,13 @@ func (x *execCmd) Run(e *env) error {
 	err = during(e, srv, child)
 	if lenient.Answers() > 0 {
 		fmt.Fprintf(e.stderr, "openhands-local: %v: --strict refuses, --log-requests tells which\n", &lenient)
+	}
+	if unused := srv.Faults().Unused(); len(unused) > 0 {
+		never := fmt.Errorf("exec: faults of %s that were never used: %s", x.Faults, strings.Join(unused, ", "))
+		if err == nil {
+			return never // exit status 1
+		}
+		fmt.Fprintln(e.stderr, "openhands-local:", never)
 	}
 	return err
 }

@@ -21,6 +21,7 @@ type serverFlags struct {
 	Strict      bool     `help:"Refuse everything that OpenHands refuses."`
 	Settings    string   `default:"placeholder" help:"What a new folder begins with: placeholder, none, or a JSON file."`
 	Import      string   `help:"Begin with the conversations of an export, a trajectory or a folder of OpenHands'; those that exist already stay." placeholder:"PATH"`
+	Faults      string   `help:"Let go wrong what the rules of this file say, YAML or JSON." placeholder:"FILE"`
 	Workspace   string   `help:"One folder for the files of all conversations." placeholder:"DIR"`
 	Frontend    string   `help:"Serve the built OpenHands web UI of this folder." placeholder:"DIR"`
 	AllowHost   []string `help:"Accept this Host header too; *.example.com for all of a domain." placeholder:"HOST"`
@@ -46,7 +47,7 @@ func (f *serverFlags) config(e *env) server.Config {
 	get := func(name string) string { v, _ := e.lookup(name); return v }
 	return server.Config{
 		Key: get("SESSION_API_KEY"), Agent: f.Agent, MaxRunning: f.MaxRunning, Strict: f.Strict, SetConversationID: get("ALLOW_SET_CONVERSATION_ID") == "1",
-		Settings: f.Settings, Import: f.Import, Workspace: f.Workspace, Frontend: f.Frontend, MaxBody: f.MaxBody, RateLimit: f.RateLimit, Seed: f.Seed,
+		Settings: f.Settings, Import: f.Import, Faults: f.Faults, Workspace: f.Workspace, Frontend: f.Frontend, MaxBody: f.MaxBody, RateLimit: f.RateLimit, Seed: f.Seed,
 		Access:      server.Access{Hosts: f.AllowHost, Origins: append(f.CorsOrigin, list(get("PERMITTED_CORS_ORIGINS"))...)},
 		LogRequests: f.LogRequests, LogSlow: f.LogSlow, Pprof: f.Pprof, Log: slog.New(f.records(e.stderr, slog.LevelInfo)), Version: version(),
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/openhands-local/openhands-local/server"
+	"github.com/openhands-local/openhands-local/server/faults"
 	"github.com/openhands-local/openhands-local/server/servertest"
 )
 
@@ -55,5 +56,45 @@ func TestNewServer(t *testing.T) {
 	}
 	if e := page.Events[1]; e.Timestamp != "2026-02-28T23:59:00" || e.Message != "Good night" {
 		t.Errorf("event before it = %+v, want Good night of 2026-02-28T23:59:00", e)
+	}
+}
+
+// A test of a client's retries: the first event is stored, but the answer never
+// comes; the second request has to wait; the third one is told to.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	servertest.Needs(t, "POST /api/conversations/{conversation_id}/events", "GET /api/conversations/{conversation_id}/events")
+	s := servertest.NewServer(t, server.Config{})
+	addEvent := faults.Match{Operation: "AddEvent"}
+	s.Faults.Add(
+		faults.Rule{Name: "lost", Match: addEvent, Do: faults.Do{At: faults.After, Connection: faults.Close}, Times: 1},
+		faults.Rule{Name: "slow", Match: addEvent, Do: faults.Do{Delay: faults.Always(10 * time.Millisecond)}, Times: 1},
+	)
+	s.Faults.Preset("rate-limit")
+
+	var answers []string
+	for range 3 {
+		resp, err := http.Post(s.URL+"/api/conversations/c/events", "application/json", strings.NewReader(`{"action":"message","args":{"content":"Hi"}}`))
+		if err != nil {
+			answers = append(answers, "no answer")
+			continue
+		}
+		resp.Body.Close()
+		answers = append(answers, resp.Status+" "+resp.Header.Get("Retry-After"))
+	}
+	if got, want := strings.Join(answers, ", "), "no answer, 200 OK , 429 Too Many Requests 1"; got != want {
+		t.Errorf("answers: %s, want %s", got, want)
+	}
+	s.Faults.AllUsed()
+	s.Faults.Clear()
+
+	resp, err := http.Get(s.URL + "/api/conversations/c/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var page struct{ Events []struct{ ID int } }
+	if err := json.NewDecoder(resp.Body).Decode(&page); err != nil || len(page.Events) != 2 {
+		t.Errorf("events = %+v (%v), want the one whose answer was lost, and the slow one", page.Events, err)
 	}
 }

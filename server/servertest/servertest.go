@@ -22,9 +22,12 @@ type Server struct {
 	Clock *server.Clock
 	// Lenient counts the answers that OpenHands 0.53.0 would have refused.
 	Lenient server.LenientCount
+	// Faults let things go wrong on purpose.
+	Faults Faults
 
 	t      testing.TB
 	config server.Config
+	server *server.Server
 	cancel context.CancelFunc
 	done   chan error
 }
@@ -41,6 +44,7 @@ type Server struct {
 func NewServer(t testing.TB, c server.Config) *Server {
 	t.Helper()
 	s := &Server{t: t}
+	s.Faults.s = s
 	if c.Addr == "" {
 		c.Addr = "127.0.0.1:0"
 	}
@@ -92,6 +96,7 @@ func (s *Server) start() error {
 		cancel()
 		return fmt.Errorf("servertest: %w", err)
 	}
+	s.server = srv
 	s.URL, s.cancel, s.done = srv.Info().URL, cancel, make(chan error, 1)
 	go func() { s.done <- srv.Run(ctx) }()
 	return nil
