@@ -14,6 +14,7 @@ import (
 	"github.com/openhands-local/openhands-local/api"
 	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/api/fastapi"
+	"github.com/openhands-local/openhands-local/api/live"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 	"github.com/openhands-local/openhands-local/gen"
 	"github.com/openhands-local/openhands-local/server/faults"
@@ -122,6 +123,17 @@ func (s *Server) before(w http.ResponseWriter, r *http.Request) (answered bool) 
 		return true
 	}
 	return false
+}
+
+// message lets go wrong what a socket's client has sent or is sent.
+func (s *Server) message(m live.Message) *live.Fault {
+	f := s.faults.Message(m)
+	if f != nil && f.Action == faults.Restart {
+		s.conversations.Close()
+		s.live.Cut()
+		f.Action = live.Cut
+	}
+	return f
 }
 
 // answerOf is the answerWriter below others.

@@ -9,10 +9,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"github.com/openhands-local/openhands-local/api/conform"
 	"github.com/openhands-local/openhands-local/server"
@@ -354,4 +358,83 @@ func TestMaintenancePreset(t *testing.T) {
 	if got := raw(t, s.URL, "GET", "/api/conversations/c/trajectory", ""); got.status != 404 {
 		t.Errorf("the second = %d, want 404", got.status)
 	}
+}
+
+// TestSocketPresets: a client whose connection is lost in the replay comes back
+// and has each event once; one that follows an agent when the server begins
+// anew finds the conversation stopped, with what was stored, and starts it by
+// coming back.
+func TestSocketPresets(t *testing.T) {
+	t.Parallel()
+	t.Run("lost-in-replay", func(t *testing.T) {
+		t.Parallel()
+		s := servertest.NewServer(t, server.Config{Agent: "none"})
+		var acknowledged []int64
+		for i := range int64(5) {
+			send(t, "POST", s.URL+"/api/conversations/c/events", stored("mark "+fmt.Sprint(i)))
+			acknowledged = append(acknowledged, i)
+		}
+		s.Faults.Preset("lost-in-replay")
+		f := follow(s.URL, "c")
+		if err := f.join(t.Context()); websocket.CloseStatus(err) != -1 || err == nil || fmt.Sprint(f.seen) != "[0]" {
+			t.Errorf("joined with %v, having seen %v, want a lost connection after the first event", err, f.seen)
+		}
+		if err := f.join(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f.check(t, acknowledged)
+		s.Faults.AllUsed()
+	})
+	t.Run("restart-mid-run", func(t *testing.T) {
+		t.Parallel()
+		script := filepath.Join(t.TempDir(), "slow.yaml")
+		if err := os.WriteFile(script, []byte("rules: [{on: ., steps: [{wait: 1h, say: Done.}]}]"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := servertest.NewServer(t, server.Config{Agent: "script:" + script})
+		var c struct {
+			ID     string `json:"conversation_id"`
+			Status string
+		}
+		if err := json.NewDecoder(send(t, "POST", s.URL+"/api/conversations", `{}`).Body).Decode(&c); err != nil {
+			t.Fatal(err)
+		}
+		f, other := follow(s.URL, c.ID), follow(s.URL, c.ID)
+		for _, f := range []*follower{f, other} {
+			if err := f.join(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.Faults.Preset("restart-mid-run")
+		send(t, "POST", s.URL+"/api/conversations/"+c.ID+"/events", hello)
+		for _, f := range []*follower{f, other} {
+			frame, err := "", error(nil)
+			for err == nil {
+				if frame, err = f.take(t.Context()); strings.HasPrefix(frame, "41") {
+					t.Error("a client is sent 41, and would not come back")
+				}
+			}
+			if websocket.CloseStatus(err) != -1 {
+				t.Errorf("the connection ends with %v, want no word", err)
+			}
+		}
+		status := func() string {
+			if err := json.NewDecoder(send(t, "GET", s.URL+"/api/conversations/"+c.ID, "").Body).Decode(&c); err != nil {
+				t.Fatal(err)
+			}
+			return c.Status
+		}
+		if got := status(); got != "STOPPED" {
+			t.Errorf("status = %s after the restart, want STOPPED", got)
+		}
+		if err := f.join(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(10 * time.Second); status() != "RUNNING"; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("status = %s, want RUNNING again", c.Status)
+			}
+		}
+		s.Faults.AllUsed()
+	})
 }

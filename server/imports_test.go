@@ -54,7 +54,7 @@ var imports = map[string][]string{
 	"server/agent": {"api/conversation", "api/event", "api/feed", "api/pyjson", "store", "go.yaml.in/yaml/v3"},
 	"server": {"api", "api/archive", "api/contract", "api/conversation", "api/exchange", "api/key", "api/live", "api/live/engineio", "api/settings", "api/workspace", "gen", "api/fastapi", "api/pyjson", "server/agent", "server/faults", "server/scratch", "server/ui", "store", "store/boltstore", "store/memstore",
 		"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors", "github.com/prometheus/client_golang/prometheus/promhttp"},
-	"server/faults":              {"api/exchange", "api/fastapi", "api/pyjson", "go.yaml.in/yaml/v3"},
+	"server/faults":              {"api/exchange", "api/fastapi", "api/live", "api/pyjson", "go.yaml.in/yaml/v3"},
 	"server/scratch":             nil,
 	"server/ui":                  nil,
 	"server/servertest":          {"api", "api/exchange", "gen", "server", "server/faults"},

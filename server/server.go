@@ -7,6 +7,9 @@
 //	request ─▶ exchange, bounds ─┬▶ rate limit ─▶ cache headers ─▶ Host, Origin, CORS ─▶ login ─▶ api ─▶ ui
 //	                             └▶ Host, Origin ─▶ api/live (Socket.IO)
 //
+// Before the handler in api, before the answer in bounds, and for each message in
+// api/live, package faults is asked what shall go wrong (faulty.go).
+//
 // When it is answered, log, metrics and Config.Observe are told of the
 // [exchange.Exchange].
 //
@@ -125,8 +128,8 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	s.live = live.New(live.Config{
-		Conversations: s.conversations, Key: key.Key(c.Key), LoggedIn: s.login.has, Done: s.done, Log: c.Log,
-		Engine: engineio.Options{CheckOrigin: c.Access.Check, AllowOrigin: c.Access.CORS},
+		Conversations: s.conversations, Key: key.Key(c.Key), LoggedIn: s.login.has, Done: s.done, Fault: s.message, Log: c.Log,
+		Engine: engineio.Options{HoldPing: s.faults.HoldsPing, CheckOrigin: c.Access.Check, AllowOrigin: c.Access.CORS},
 	})
 	s.metrics.gauge("agent_runs", "Conversations that have an agent at work.", player.Runs)
 	s.metrics.gauge("followers", "Who is told what happens in conversations: sockets, agents at work, streams.", s.conversations.Followers)

@@ -87,8 +87,9 @@ func New(c Config) *Service {
 	return &Service{c: c, feed: feed.New(c.Store), runs: newRuns(c.MaxRunning), connections: map[string]int{}}
 }
 
-// Close ends the work of all agents, and waits for it. It comes before the store
-// is closed, after the last call.
+// Close ends all runs without a word, and waits for the work of their agents. It
+// comes before the store is closed. What comes after it finds all stopped, as
+// after a restart.
 func (s *Service) Close() {
 	s.gate.Lock()
 	defer s.gate.Unlock()

@@ -99,7 +99,8 @@ func (s *Server) letIn(socket *socketio.Socket) error {
 	if err != nil && !noSettings {
 		return err
 	}
-	at, err := s.replay(ctx, socket, c.ID, latestEventID(q.first("latest_event_id")))
+	out := &sender{s: s, socket: socket, conversation: c.ID, waits: true}
+	at, err := s.replay(ctx, out, latestEventID(q.first("latest_event_id")))
 	if err != nil {
 		return err
 	}
@@ -109,7 +110,8 @@ func (s *Server) letIn(socket *socketio.Socket) error {
 	if err := socket.Accept(); err != nil {
 		return err
 	}
-	if err := s.follow(socket, c.ID, at); err != nil {
+	out.waits = false
+	if err := s.follow(out, at); err != nil {
 		return err
 	}
 	closed, failure, err := s.c.Conversations.Open(ctx, c)
@@ -125,20 +127,20 @@ func (s *Server) letIn(socket *socketio.Socket) error {
 
 // replay sends the stored events after an id, and returns the id of the last
 // one that was stored.
-func (s *Server) replay(ctx context.Context, socket *socketio.Socket, id string, after int64) (at int64, err error) {
-	events, at, err := s.c.Conversations.Replay(ctx, id, after)
+func (s *Server) replay(ctx context.Context, out *sender, after int64) (at int64, err error) {
+	events, at, err := s.c.Conversations.Replay(ctx, out.conversation, after)
 	if err != nil {
 		return at, err
 	}
 	for e, err := range events {
-		if s.leftOut(id, err) {
+		if s.leftOut(out.conversation, err) {
 			continue
 		}
 		if err != nil {
 			return at, err
 		}
 		// No flags: what GET /events leaves out is sent.
-		if err := socket.Emit(ctx, frame(event.AppendServed(nil, e.ID, e.JSON, 0))); err != nil {
+		if err := out.send(e.JSON, frame(event.AppendServed(nil, e.ID, e.JSON, 0))); err != nil {
 			return at, err
 		}
 	}
@@ -146,21 +148,22 @@ func (s *Server) replay(ctx context.Context, socket *socketio.Socket, id string,
 }
 
 // follow begins to send a socket what happens after an event.
-func (s *Server) follow(socket *socketio.Socket, id string, after int64) error {
-	f, err := s.c.Conversations.Follow(socket.Context(), id, after)
+func (s *Server) follow(out *sender, after int64) error {
+	f, err := s.c.Conversations.Follow(out.socket.Context(), out.conversation, after)
 	if err != nil {
 		return err
 	}
 	s.followers.Go(func() {
 		defer f.Close()
-		s.send(socket, id, f)
+		s.send(out, f)
 	})
 	return nil
 }
 
 // send sends a socket what its follower is told, and puts it out when the
 // conversation's run ends: 41, and it does not come back by itself.
-func (s *Server) send(socket *socketio.Socket, id string, f *feed.Follower) {
+func (s *Server) send(out *sender, f *feed.Follower) {
+	socket, id := out.socket, out.conversation
 	for item, err := range f.All(socket.Context()) {
 		switch {
 		case s.leftOut(id, err):
@@ -174,13 +177,13 @@ func (s *Server) send(socket *socketio.Socket, id string, f *feed.Follower) {
 			return
 		case item.Notice == nil:
 			if f, sent := s.frames.of(item); sent {
-				socket.Send(f)
+				_ = out.send(item.Event.JSON, f) // who is too slow is cut off
 			}
 		case item.Notice.Kind == feed.Ended:
 			socket.Disconnect()
 			return
 		case item.Notice.Kind == feed.Update:
-			socket.Send(frame(item.Notice.Update))
+			_ = out.send(item.Notice.Update, frame(item.Notice.Update))
 		}
 	}
 }

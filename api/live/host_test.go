@@ -17,6 +17,7 @@ import (
 
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/event"
+	exchanges "github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/api/key"
 	"github.com/openhands-local/openhands-local/api/live"
 	"github.com/openhands-local/openhands-local/api/live/engineio"
@@ -37,6 +38,10 @@ type host struct {
 	stored func()
 	// followed, when set, is called once the server follows a conversation.
 	followed func()
+	// fault, when set, is live.Config.Fault.
+	fault func(live.Message) *live.Fault
+	// done, when set, is live.Config.Done.
+	done func(*exchanges.Exchange)
 }
 
 // A hooked store calls host.before, host.stored and host.followed.
@@ -78,7 +83,19 @@ func newHostWith(t *testing.T, said string, o engineio.Options, c conversation.C
 	h.setSettings(`{"llm_api_key":"k"}`)
 	c.Store, c.Now, c.NewID = hooked{h.store, h}, time.Now, func() string { return "c" }
 	h.conversations = conversation.New(c)
-	h.live = live.New(live.Config{Conversations: h.conversations, Key: key.Key(said), Log: slog.New(slog.DiscardHandler), Engine: o})
+	h.live = live.New(live.Config{Conversations: h.conversations, Key: key.Key(said), Log: slog.New(slog.DiscardHandler), Engine: o,
+		Fault: func(m live.Message) *live.Fault {
+			if h.fault == nil {
+				return nil
+			}
+			return h.fault(m)
+		},
+		Done: func(x *exchanges.Exchange) {
+			if h.done != nil {
+				h.done(x)
+			}
+		},
+	})
 	web := httptest.NewServer(h.live)
 	h.url = web.URL
 	t.Cleanup(func() {

@@ -22,7 +22,7 @@
 // that clients come back by themselves.
 //
 // The files: connect.go lets clients in, replays and sends what happens,
-// frames.go encodes it once for all of them.
+// frames.go encodes it once for all of them, faulty.go lets go wrong what shall.
 //
 // differences.txt lists where the recorded frames of the real server are not
 // met, and why.
@@ -51,7 +51,10 @@ type Config struct {
 	LoggedIn func(*http.Request) bool
 	// Done, when set, takes the exchange of each message that a client has sent.
 	Done func(*exchange.Exchange)
-	Log  *slog.Logger
+	// Fault, when set, is asked for each message what goes wrong with it on
+	// purpose; it returns nil for nothing.
+	Fault func(Message) *Fault
+	Log   *slog.Logger
 	// Engine are the options of the connections. Its Dialect is set.
 	Engine engineio.Options
 }
@@ -62,6 +65,7 @@ type Server struct {
 	sockets   *socketio.Server
 	frames    frames
 	followers sync.WaitGroup
+	kept      sync.Map // what comes after the next one: *socketio.Socket => late
 }
 
 // New returns a server. It needs a Shutdown.
@@ -84,6 +88,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.sockets.S
 // Sessions returns how many clients are connected, over whichever transport.
 func (s *Server) Sessions() int { return s.sockets.Sessions() }
 
+// Cut cuts every connection, as [socketio.Server.Cut] does.
+func (s *Server) Cut() { s.sockets.Cut() }
+
 // Shutdown closes every connection, as [socketio.Server.Shutdown] does, and
 // ends all work. It comes before the store is closed.
 func (s *Server) Shutdown(ctx context.Context) error {
@@ -92,14 +99,22 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// act takes what a client sends, in an exchange of its own.
-func (s *Server) act(socket *socketio.Socket, e *socketio.Event) {
+// begin begins the exchange of what a client sends.
+func (s *Server) begin(socket *socketio.Socket, e *socketio.Event) *exchange.Exchange {
 	x := exchange.New(exchange.Socket, e.Name, socket.Request().URL.Path)
 	x.Conversation = query(socket).first("conversation_id")
-	why := s.store(socket, e, x)
-	if why != "" {
+	return x
+}
+
+// take stores what a client sends, and ends its exchange.
+func (s *Server) take(socket *socketio.Socket, e *socketio.Event, x *exchange.Exchange) {
+	if why := s.store(socket, e, x); why != "" {
 		x.Refusal = &exchange.Refusal{Msg: why}
 	}
+	s.done(x)
+}
+
+func (s *Server) done(x *exchange.Exchange) {
 	if s.c.Done != nil {
 		s.c.Done(x)
 	}

@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"github.com/openhands-local/openhands-local/api/exchange"
+	"github.com/openhands-local/openhands-local/api/live"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 )
 
@@ -125,12 +126,13 @@ const (
 
 // What happens to a message of a socket.
 const (
-	Drop      = "drop"       // it is lost
-	Hold      = "hold"       // it waits for the delay, and those after it too
-	Double    = "double"     // it comes twice
-	Reorder   = "reorder"    // it comes after the next one
-	Cut       = "cut"        // the connection is cut in its place
+	Drop      = live.Drop
+	Hold      = live.Hold // for the delay
+	Double    = live.Double
+	Reorder   = live.Reorder
+	Cut       = live.Cut
 	HoldPings = "hold pings" // a ping is not sent, and none is expected to be answered
+	Restart   = "restart"    // in its place all connections are cut and all runs end, as if the server began anew
 )
 
 // A Delay is a time, drawn each time: evenly from Min to Max, or normally
@@ -341,23 +343,19 @@ func (s *Set) Answer(x *exchange.Exchange, header http.Header, status int) *Faul
 	})
 }
 
-// A Message is one of a socket.
-type Message struct {
-	Request      *http.Request // that opened the connection
-	Conversation string
-	Name         string // of the event: "oh_event", "oh_user_action"
-	Body         []byte // its JSON
-}
-
 // Message asks what goes wrong with a message of a socket; nil for nothing.
-func (s *Set) Message(m Message) *Fault {
+func (s *Set) Message(m live.Message) *live.Fault {
 	rules := s.asked.Load()
 	if rules == nil {
 		return nil
 	}
-	return s.ask(*rules, socketMessage, asking{
+	f := s.ask(*rules, socketMessage, asking{
 		conversation: m.Conversation, method: m.Name, path: m.Request.URL.Path, header: m.Request.Header, body: m.Body,
 	})
+	if f == nil {
+		return nil
+	}
+	return &live.Fault{Name: f.Name, Action: f.Socket, Hold: f.Wait}
 }
 
 // HoldsPing tells whether a ping of the connection that a request opened is

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/openhands-local/openhands-local/api/exchange"
+	"github.com/openhands-local/openhands-local/api/live"
 	"github.com/openhands-local/openhands-local/server/faults"
 )
 
@@ -244,7 +245,7 @@ func TestCounters(t *testing.T) {
 // TestUnusedCostsNothing: a set without rules allocates nothing.
 func TestUnusedCostsNothing(t *testing.T) {
 	s, x, r := newSet(), addEvent("c", "{}"), &http.Request{}
-	m := faults.Message{Request: r, Name: "oh_event"}
+	m := live.Message{Request: r, Name: "oh_event"}
 	if n := testing.AllocsPerRun(100, func() {
 		if s.Request(x, nil) != nil || s.Answer(x, nil, 200) != nil || s.Message(m) != nil || s.HoldsPing(r) {
 			t.Error("goes wrong without a rule")

@@ -95,4 +95,13 @@ var Presets = []Preset{
 		Cites: "https://github.com/OpenHands/OpenHands/pull/5789",
 		Rule:  Rule{Match: Match{Method: "oh_event", Nth: 2}, Do: Do{Socket: Cut}},
 	},
+	{
+		Name: "restart-mid-run", What: "the server begins anew while an agent runs: connections are lost, conversations are stopped",
+		Cites: "recorded resume_not_running; https://github.com/OpenHands/OpenHands/pull/6829",
+		Rule: Rule{
+			Match: Match{Method: "oh_event", Body: map[string]any{"/extras/agent_state": "running"}},
+			Do:    Do{Socket: Restart},
+			Times: 1,
+		},
+	},
 }

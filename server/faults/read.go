@@ -430,7 +430,7 @@ func (r *reader) fields(all *rule, v pyjson.Value) {
 				}),
 				"bytes_per_second": r.int(&do.BytesPerSecond, 1, math.MaxInt32),
 				"connection":       r.oneOf(&do.Connection, Close, Reset),
-				"socket":           r.oneOf(&do.Socket, Drop, Hold, Double, Reorder, Cut, HoldPings),
+				"socket":           r.oneOf(&do.Socket, Drop, Hold, Double, Reorder, Cut, HoldPings, Restart),
 			})
 		},
 	})

@@ -71,6 +71,10 @@ type Options struct {
 	QueueBytes int64
 	// Dialect is Standard if zero.
 	Dialect Dialect
+	// HoldPing, when set, is asked before each ping, with the request of the
+	// handshake. One that is held is not sent, and no answer is waited for: the
+	// client has to notice by itself that it hears nothing.
+	HoldPing func(*http.Request) bool
 	// CheckOrigin returns why a request is refused, nil when it may come in.
 	// The refusal is a 403 with the error's text. If the field is nil, an
 	// Origin header must name the host that was asked.
@@ -279,6 +283,16 @@ func (s *Server) forget(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.sessions, id)
+}
+
+// Cut cuts every session, as [Session.Cut] does.
+func (s *Server) Cut() {
+	s.mu.Lock()
+	sessions := slices.Collect(maps.Values(s.sessions))
+	s.mu.Unlock()
+	for _, session := range sessions {
+		session.Cut()
+	}
 }
 
 var errShutdown = errors.New("server shuts down")

@@ -42,6 +42,7 @@ func (m Message) Encode() Packet {
 // be sent to any number of sessions.
 type Packet struct {
 	binary bool
+	cut    bool // none at all: the connection is cut here
 	wire   []byte
 }
 
@@ -49,6 +50,7 @@ var (
 	closePacket = Packet{wire: []byte{typeClose}}
 	pingPacket  = Packet{wire: []byte{typePing}}
 	noopPacket  = Packet{wire: []byte{typeNoop}}
+	cutPacket   = Packet{cut: true}
 )
 
 // decodeText reads a text packet. A base64 packet, which stands for a binary

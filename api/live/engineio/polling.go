@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -52,8 +53,16 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 	if s.ctx.Err() != nil {
 		s.server.forget(s.id)
 	}
+	lost := false
+	if i := slices.IndexFunc(packets, func(p Packet) bool { return p.cut }); i >= 0 {
+		packets, lost = packets[:i], i == 0
+		s.end(errCut)
+	}
 	// Before the answer: the client may poll again as soon as it has read it.
 	<-s.taker
+	if lost {
+		panic(http.ErrAbortHandler) // net/http closes the connection
+	}
 	s.answerPoll(w, r, packets...)
 }
 
@@ -106,7 +115,7 @@ func (s *Session) takeBatch(r *http.Request) []Packet {
 // next poll fails, which every client takes for a lost connection.
 func (s *Session) lastPacket() Packet {
 	cause := context.Cause(s.ctx)
-	if errors.Is(cause, errClientClosed) || errors.Is(cause, errShutdown) {
+	if errors.Is(cause, errClientClosed) || errors.Is(cause, errShutdown) || errors.Is(cause, errCut) {
 		return noopPacket
 	}
 	return closePacket

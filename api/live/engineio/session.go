@@ -18,6 +18,7 @@ var (
 	errClosed       = errors.New("session closed by the server")
 	errClientClosed = errors.New("session closed by the client")
 	errPingTimeout  = errors.New("ping timeout")
+	errCut          = errors.New("cut by the server")
 	errSlow         = errors.New("client too slow: its queue is full")
 )
 
@@ -176,6 +177,10 @@ func (s *Session) Emit(ctx context.Context, packets ...Packet) error {
 // not wait for that.
 func (s *Session) Close() { s.push(nil) }
 
+// Cut ends the session once everything queued before has gone out, as if the
+// connection was lost: without a word. It does not wait for that.
+func (s *Session) Cut() { s.push([]Packet{cutPacket}) }
+
 // end ends the session at once; the first cause counts.
 func (s *Session) end(cause error) {
 	s.cancel(cause)
@@ -198,9 +203,14 @@ func (s *Session) beat() {
 		s.server.forget(s.id)
 		return
 	}
+	held := s.server.options.HoldPing != nil && s.server.options.HoldPing(s.request)
 	s.mu.Lock()
 	dead := s.pinged
-	if !dead {
+	switch {
+	case dead:
+	case held:
+		s.timer.Reset(s.server.options.PingInterval)
+	default:
 		s.pinged = true
 		s.timer.Reset(s.server.options.PingTimeout)
 		select {

@@ -136,7 +136,7 @@ func (s *Session) serveWebsocket(c *websocket.Conn) {
 
 func closeWebsocket(c *websocket.Conn, cause error) {
 	switch {
-	case errors.Is(cause, errSlow): // a close frame would wait behind the rest
+	case errors.Is(cause, errSlow), errors.Is(cause, errCut): // a close frame would wait behind the rest, or say a word
 		c.CloseNow()
 	case errors.Is(cause, errShutdown):
 		c.Close(websocket.StatusServiceRestart, "")
@@ -168,6 +168,9 @@ func (s *Session) writeWebsocket(c *websocket.Conn) error {
 	}
 	for {
 		for _, p := range packets {
+			if p.cut {
+				return errCut
+			}
 			kind := websocket.MessageText
 			if p.binary {
 				kind = websocket.MessageBinary

@@ -90,6 +90,14 @@ func (s *Socket) Disconnect() {
 	}
 }
 
+// Cut cuts the connection after what was sent before, as [engineio.Session.Cut]
+// does: clients come back. What the client still sends is not taken.
+func (s *Socket) Cut() {
+	if s.client.remove(s, errDisconnected) {
+		s.client.session.Cut()
+	}
+}
+
 func (s *Socket) closed() error {
 	if s.ctx.Err() != nil {
 		return context.Cause(s.ctx)

@@ -95,6 +95,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.engine.Se
 // Sessions returns how many clients there are, as [engineio.Server.Sessions].
 func (s *Server) Sessions() int { return s.engine.Sessions() }
 
+// Cut cuts every connection, as [engineio.Session.Cut] does.
+func (s *Server) Cut() { s.engine.Cut() }
+
 // Shutdown closes every connection, as [engineio.Server.Shutdown] does. It
 // sends no disconnect packets: clients that get one never come back.
 func (s *Server) Shutdown(ctx context.Context) error { return s.engine.Shutdown(ctx) }

@@ -1,0 +1,149 @@
+package live
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/openhands-local/openhands-local/api/exchange"
+	"github.com/openhands-local/openhands-local/api/live/socketio"
+)
+
+// A Message is what a client has sent or is sent, as [Config.Fault] is asked
+// about it.
+type Message struct {
+	Request      *http.Request // that opened the connection
+	Conversation string
+	Name         string // of the event: "oh_event" is sent to clients, "oh_user_action" comes from them
+	Body         []byte // its JSON; of a stored event without the id
+}
+
+// A Fault is what goes wrong with a message, on purpose.
+type Fault struct {
+	Name   string        // in the exchange of what a client has sent
+	Action string        // one of Drop and so on
+	Hold   time.Duration // with Hold
+}
+
+// What goes wrong with a message.
+const (
+	Drop    = "drop"    // it is lost
+	Hold    = "hold"    // it waits, and those after it too
+	Double  = "double"  // it comes twice
+	Reorder = "reorder" // it comes after the next one
+	Cut     = "cut"     // the connection is cut in its place, after what came before
+)
+
+// fault is what goes wrong with a message; nil for nothing.
+func (s *Server) fault(socket *socketio.Socket, conversation, name string, body []byte) *Fault {
+	if s.c.Fault == nil {
+		return nil
+	}
+	return s.c.Fault(Message{socket.Request(), conversation, name, body})
+}
+
+// wait tells whether the socket is still there after a time.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// A sender sends a socket its messages in their order, but for faults.
+type sender struct {
+	s            *Server
+	socket       *socketio.Socket
+	conversation string
+	waits        bool            // for room in the queue of a slow client, rather than cut it off
+	kept         *socketio.Frame // that comes after the next one
+}
+
+// send sends a message. Its error is that of [socketio.Socket.Emit].
+func (o *sender) send(body []byte, f socketio.Frame) error {
+	if fault := o.s.fault(o.socket, o.conversation, "oh_event", body); fault != nil {
+		switch fault.Action {
+		case Drop:
+			return nil
+		case Hold:
+			if !wait(o.socket.Context(), fault.Hold) {
+				return context.Cause(o.socket.Context())
+			}
+		case Double:
+			if err := o.put(f); err != nil {
+				return err
+			}
+		case Reorder:
+			if o.kept == nil {
+				o.kept = &f
+				return nil
+			}
+		case Cut:
+			o.socket.Cut()
+			return nil
+		}
+	}
+	err := o.put(f)
+	if kept := o.kept; kept != nil && err == nil {
+		o.kept = nil
+		err = o.put(*kept)
+	}
+	return err
+}
+
+func (o *sender) put(f socketio.Frame) error {
+	if o.waits {
+		return o.socket.Emit(o.socket.Context(), f)
+	}
+	o.socket.Send(f) // who is too slow is cut off
+	return nil
+}
+
+// act takes what a client sends, in its order, but for faults.
+func (s *Server) act(socket *socketio.Socket, e *socketio.Event) {
+	var body []byte
+	if len(e.Args) == 1 {
+		body = e.Args[0]
+	}
+	x := s.begin(socket, e)
+	if fault := s.fault(socket, x.Conversation, e.Name, body); fault != nil {
+		x.Fault = fault.Name
+		switch fault.Action {
+		case Hold:
+			x.Waits = exchange.WaitsForFault
+			if !wait(socket.Context(), fault.Hold) {
+				return
+			}
+		case Double:
+			twin := s.begin(socket, e)
+			twin.Fault = fault.Name
+			s.take(socket, e, twin)
+		case Reorder:
+			if _, other := s.kept.LoadOrStore(socket, late{e, x}); !other {
+				context.AfterFunc(socket.Context(), func() { s.kept.Delete(socket) })
+				return
+			}
+		case Cut:
+			socket.Cut()
+			fallthrough
+		case Drop:
+			x.Body = body
+			s.done(x)
+			return
+		}
+	}
+	s.take(socket, e, x)
+	if kept, ok := s.kept.LoadAndDelete(socket); ok {
+		s.take(socket, kept.(late).event, kept.(late).x)
+	}
+}
+
+// late is what a client has sent that comes after the next one.
+type late struct {
+	event *socketio.Event
+	x     *exchange.Exchange
+}
