@@ -52,6 +52,9 @@ func (d *deps) mcp(next echo.HandlerFunc) echo.HandlerFunc {
 		case "/mcp/":
 			return c.String(http.StatusNotFound, "Not Found")
 		case "/mcp/mcp/":
+			if d.Before != nil && d.Before(w, r) {
+				return nil
+			}
 			return serveMCP(c)
 		}
 		return next(c)

@@ -313,8 +313,11 @@ func (f *spoiler) finish() {
 		return
 	}
 	if f.status != 0 && !f.ended {
-		text := f.Rewrite(f.held)
-		f.w.Header().Set("Content-Length", fmt.Sprint(len(text)))
+		text := f.held
+		if len(text) > 0 { // HEAD has none, and the length of what there was
+			text = f.Rewrite(text)
+			f.w.Header().Set("Content-Length", fmt.Sprint(len(text)))
+		}
 		f.w.head(f.status)
 		f.status = 0
 		if f.w.r.Method != http.MethodHead {

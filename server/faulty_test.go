@@ -212,14 +212,17 @@ func TestFaultPages(t *testing.T) {
 	if got := call("GET", "/nowhere", ""); got.status != 503 {
 		t.Errorf("GET /nowhere = %d, want the fault's 503", got.status)
 	}
+	if got := call("POST", "/mcp/mcp/", "{}"); got.status != 503 {
+		t.Errorf("POST /mcp/mcp/ = %d, want the fault's 503", got.status)
+	}
 	if got := call("GET", "/socket.io/?EIO=4&transport=polling", ""); got.status != 503 {
 		t.Errorf("a socket = %d, want the fault's 503", got.status)
 	}
 	if got := raw(t, s.URL, "GET", "/api/conversations", ""); got.status != 401 {
 		t.Errorf("without a key: %d, want 401", got.status)
 	}
-	if got := call("GET", "/_local/faults", ""); !strings.Contains(got.body, `"offered":3,"used":3}`) {
-		t.Errorf("faults = %s, want three of three", got.body)
+	if got := call("GET", "/_local/faults", ""); !strings.Contains(got.body, `"offered":4,"used":4}`) {
+		t.Errorf("faults = %s, want four of four", got.body)
 	}
 	if got := call("DELETE", "/_local/faults/none", ""); got.status != 422 {
 		t.Errorf("DELETE of no rule = %d, want 422", got.status)

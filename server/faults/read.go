@@ -25,6 +25,7 @@ import (
 const (
 	maxDelay = time.Hour
 	maxText  = 1 << 20 // bytes of a body to answer with
+	maxMatch = 8 << 10 // bytes of any other text
 )
 
 var (
@@ -222,6 +223,9 @@ func (r *reader) object(v pyjson.Value, fields map[string]field) {
 func (r *reader) text(to *string, check func(string) *fastapi.Fault) field {
 	return func(v pyjson.Value) {
 		text, f := fastapi.String(v)
+		if f == nil && len(text.Text()) > maxMatch {
+			f = wrong("want up to %d bytes", maxMatch)
+		}
 		if f == nil && check != nil {
 			f = check(text.Text())
 		}
