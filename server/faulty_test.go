@@ -68,10 +68,11 @@ func events(t *testing.T, s *servertest.Server, id string) int {
 	return strings.Count(raw(t, s.URL, "GET", "/api/conversations/"+id+"/events?limit=100", "").body, `"id":`)
 }
 
-// TestFaultActions: each thing that a rule may do, as a client sees it, and what
+// TestSpoiled: each thing that a rule may do, as a client sees it, and what
 // is stored then.
-func TestFaultActions(t *testing.T) {
+func TestSpoiled(t *testing.T) {
 	t.Parallel()
+	servertest.Needs(t, "POST /api/conversations/{conversation_id}/events", "GET /api/conversations/{conversation_id}/events")
 	n := func(i int) *int { return &i }
 	const success = `{"success":true}`
 	for why, tt := range map[string]struct {
@@ -136,8 +137,8 @@ func TestFaultActions(t *testing.T) {
 	}
 }
 
-// TestFaultStops: a fault that waits ends with its client, and with the server.
-func TestFaultStops(t *testing.T) {
+// TestSpoiledStops: a fault that waits ends with its client, and with the server.
+func TestSpoiledStops(t *testing.T) {
 	t.Parallel()
 	var o observed
 	s := servertest.NewServer(t, server.Config{Observe: o.observe})
@@ -175,9 +176,9 @@ func TestFaultStops(t *testing.T) {
 	}
 }
 
-// TestFaultPages: rules by HTTP, what is wrong with them, and that they are
+// TestLocalFaults: rules by HTTP, what is wrong with them, and that they are
 // behind the key; what is below /_local is never faulted.
-func TestFaultPages(t *testing.T) {
+func TestLocalFaults(t *testing.T) {
 	t.Parallel()
 	s := servertest.NewServer(t, server.Config{Key: "sekret"})
 	call := func(method, path, body string, headers ...string) told {
@@ -288,6 +289,7 @@ func recordedAnswer(t *testing.T, name, method, pathEnd string, status int) *con
 // TestPresets: each preset answers as the recorded case that it cites.
 func TestPresets(t *testing.T) {
 	t.Parallel()
+	servertest.Needs(t, "POST /api/conversations", "POST /api/conversations/{conversation_id}/events", "GET /api/conversations/{conversation_id}", "GET /api/conversations/{conversation_id}/trajectory")
 	for _, tt := range []struct {
 		preset, recorded      string
 		method, pathEnd, body string // of the case, and of the request
@@ -352,6 +354,7 @@ func TestPresets(t *testing.T) {
 // TestMaintenancePreset: HTML where JSON is wanted, titled as reported.
 func TestMaintenancePreset(t *testing.T) {
 	t.Parallel()
+	servertest.Needs(t, "GET /api/conversations/{conversation_id}/trajectory")
 	s := servertest.NewServer(t, server.Config{})
 	s.Faults.Add(faults.Rule{Preset: "maintenance", Match: faults.Match{Operation: "GetTrajectory"}, Times: 1})
 	got := raw(t, s.URL, "GET", "/api/conversations/c/trajectory", "")
@@ -369,6 +372,7 @@ func TestMaintenancePreset(t *testing.T) {
 // coming back.
 func TestSocketPresets(t *testing.T) {
 	t.Parallel()
+	servertest.Needs(t, "POST /api/conversations", "POST /api/conversations/{conversation_id}/events", "GET /api/conversations/{conversation_id}")
 	t.Run("lost-in-replay", func(t *testing.T) {
 		t.Parallel()
 		s := servertest.NewServer(t, server.Config{Agent: "none"})

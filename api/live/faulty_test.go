@@ -27,9 +27,9 @@ func nth(n int64, name string, f live.Fault) func(live.Message) *live.Fault {
 	}
 }
 
-// TestFaultsOut: what goes wrong with what a client is sent, in the replay and
+// TestSpoiledOut: what goes wrong with what a client is sent, in the replay and
 // after it.
-func TestFaultsOut(t *testing.T) {
+func TestSpoiledOut(t *testing.T) {
 	for _, transport := range []string{"websocket", "polling"} {
 		for _, tt := range []struct {
 			n      int64
@@ -100,8 +100,8 @@ func TestFaultsOut(t *testing.T) {
 	}
 }
 
-// TestFaultsIn: what goes wrong with what a client sends.
-func TestFaultsIn(t *testing.T) {
+// TestSpoiledIn: what goes wrong with what a client sends.
+func TestSpoiledIn(t *testing.T) {
 	for action, want := range map[string]string{
 		live.Drop:    "[1 3 4] [1 3 4] fault 2",
 		live.Double:  "[1 2 2 3 4] [1 2 2 3 4] fault 2, fault 2",

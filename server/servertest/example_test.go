@@ -61,7 +61,7 @@ func TestNewServer(t *testing.T) {
 
 // A test of a client's retries: the first event is stored, but the answer never
 // comes; the second request has to wait; the third one is told to.
-func TestFaults(t *testing.T) {
+func TestServer_Faults(t *testing.T) {
 	t.Parallel()
 	servertest.Needs(t, "POST /api/conversations/{conversation_id}/events", "GET /api/conversations/{conversation_id}/events")
 	s := servertest.NewServer(t, server.Config{})

@@ -20,8 +20,8 @@ func (f *failing) Errorf(format string, a ...any) {
 }
 func (f *failing) Fatalf(format string, a ...any) { panic(fmt.Sprintf(format, a...)) }
 
-// TestFaultsTell: what is said of rules that are wrong, unknown or unused.
-func TestFaultsTell(t *testing.T) {
+// TestToldOfFaults: what is said of rules that are wrong, unknown or unused.
+func TestToldOfFaults(t *testing.T) {
 	t.Parallel()
 	test := &failing{TB: t}
 	s := NewServer(test, server.Config{})
