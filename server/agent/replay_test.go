@@ -275,6 +275,7 @@ func TestUnanswered(t *testing.T) {
 		if _, err := b.conversations.Stop(t.Context(), "c"); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // for whoever has read it
 		echo = player(agent.Echo()).Play
 		if _, err := b.conversations.Start(t.Context(), "c"); err != nil {
 			t.Fatal(err)
