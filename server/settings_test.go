@@ -47,6 +47,10 @@ var settingsValues = []struct{ name, value, fault string }{
 	{"max_budget_per_task", `NaN`, ""},
 	{"agent", `5`, "string_type"},
 	{"agent", `"\ud800"`, "string_unicode"},
+	{"secrets_store", `{"provider_tokens":{"github":{"token":"t"}},"custom_secrets":5}`, ""},
+	{"secrets_store", `{"provider_tokens":null,"bogus":"\ud800"}`, ""},
+	{"secrets_store", `null`, "value_error"},
+	{"secrets_store", `[{}]`, "value_error"},
 	{"bogus", `[1]`, ""},
 }
 

@@ -10,11 +10,12 @@ import (
 	"github.com/openhands-local/openhands-local/api/pyjson"
 )
 
-// Rules are what the contract cannot say of MCP servers: a server may be its
-// URL alone; arguments in one string are split as a shell splits them; an
-// environment in one string is A=1,B=2 (recorded settings_all_fields,
-// settings_mcp_invalid).
+// Rules are what the contract cannot say of settings. A secrets_store may be any
+// object (recorded settings_secrets_store). An MCP server may be its URL alone;
+// arguments in one string are split as a shell splits them; an environment in one
+// string is A=1,B=2 (recorded settings_all_fields, settings_mcp_invalid).
 var Rules = fastapi.Rules{
+	"Settings":             {Fields: map[string]fastapi.Rule{"secrets_store": secretsStore}},
 	"MCPConfig":            {Before: expandServers},
 	"MCPSSEServerConfig":   {Fields: map[string]fastapi.Rule{"url": fastapi.Text(serverURL)}},
 	"MCPSHTTPServerConfig": {Fields: map[string]fastapi.Rule{"url": fastapi.Text(serverURL)}},
@@ -24,6 +25,14 @@ var Rules = fastapi.Rules{
 		"args":    textOr(pyjson.ArrayOf(), arguments),
 		"env":     textOr(pyjson.ObjectOf(), environment),
 	}},
+}
+
+// secretsStore takes any object for an empty one, as nothing of it is kept.
+func secretsStore(r *fastapi.Reader, v pyjson.Value) (pyjson.Value, bool) {
+	if v.Kind() != pyjson.Object {
+		return r.Fail(fastapi.ValueError("UserSecrets must be initialized with a dictionary"), v), false
+	}
+	return pyjson.ObjectOf(), true
 }
 
 // The members of servers, and their values unless they are given.
