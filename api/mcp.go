@@ -9,13 +9,14 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 	"github.com/openhands-local/openhands-local/gen"
 )
 
 // Upstream mounts an MCP server (streamable HTTP, without sessions) at
-// /mcp/mcp/, for its agents: no key is asked for (recorded mcp_mount_slash).
-// Here it has no tools.
+// /mcp/mcp/ and everything below it, for its agents: no key is asked for
+// (recorded mcp_mount_slash, mcp_get_and_unknown). Here it has no tools.
 
 // mcpError is an error of JSON-RPC that belongs to no request.
 type mcpError struct {
@@ -45,26 +46,28 @@ func mcpRefusal(status, code int, text string) *refusal {
 func (d *deps) mcp(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r, w := c.Request(), c.Response()
-		switch r.URL.Path {
-		case "/mcp", "/mcp/mcp":
-			redirect(w, r, r.URL.Path+"/")
+		switch path := r.URL.Path; {
+		case path == "/mcp" || path == "/mcp/mcp":
+			redirect(w, r, path+"/")
 			return nil
-		case "/mcp/":
-			return c.String(http.StatusNotFound, "Not Found")
-		case "/mcp/mcp/":
+		case strings.HasPrefix(path, "/mcp/mcp/"):
 			if d.Before != nil && d.Before(w, r) {
 				return nil
 			}
-			return serveMCP(c)
+			return d.serveMCP(c)
+		case strings.HasPrefix(path, "/mcp/"):
+			return c.Blob(http.StatusNotFound, "text/plain; charset=utf-8", []byte("Not Found"))
 		}
 		return next(c)
 	}
 }
 
-func serveMCP(c echo.Context) error {
+func (d *deps) serveMCP(c echo.Context) error {
 	r := c.Request()
 	switch r.Method {
 	case http.MethodPost:
+	case http.MethodGet:
+		return d.followMCP(c)
 	case http.MethodDelete:
 		return mcpRefusal(http.StatusMethodNotAllowed, rpcRequest, "Method Not Allowed: Session termination not supported")
 	default:
@@ -103,6 +106,24 @@ func serveMCP(c echo.Context) error {
 	c.Response().WriteHeader(http.StatusOK)
 	_, err = fmt.Fprintf(c.Response(), "event: message\r\ndata: %s\r\n\r\n", answer)
 	return err
+}
+
+// followMCP is the stream on which a server of MCP may speak first. This one has
+// nothing to say.
+func (d *deps) followMCP(c echo.Context) error {
+	r, w := c.Request(), c.Response()
+	if !strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
+		return mcpRefusal(http.StatusNotAcceptable, rpcRequest, "Not Acceptable: Client must accept text/event-stream")
+	}
+	exchange.From(r.Context()).Waits = exchange.WaitsForEvents
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.WriteHeader(http.StatusOK)
+	w.Flush()
+	select {
+	case <-r.Context().Done():
+	case <-d.Stopping:
+	}
+	return nil
 }
 
 // mcpAnswer answers one request.

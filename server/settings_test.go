@@ -257,6 +257,7 @@ func TestOddValuesElsewhere(t *testing.T) {
 		{http.MethodPost, "/mcp/mcp/", `{"jsonrpc":"2.0","id":1000000000000000000000000,"method":"ping"}`, http.StatusOK},
 		{http.MethodPost, "/mcp/mcp/", `{"jsonrpc":"2.0","id":NaN,"method":"ping"}`, http.StatusBadRequest},
 		{http.MethodPost, "/mcp/mcp/", `{"jsonrpc":"2.0","id":"\ud800","method":"ping"}`, http.StatusBadRequest},
+		{http.MethodPost, "/mcp/mcp/a/b", `{"jsonrpc":"2.0","id":1,"method":"ping"}`, http.StatusOK},
 		{http.MethodGet, "/_local/export?secrets=Yes", "", http.StatusOK},
 		{http.MethodGet, "/_local/export?secrets=2", "", http.StatusUnprocessableEntity},
 	} {

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bufio"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -74,5 +75,30 @@ func TestStreamNotices(t *testing.T) {
 	}
 	if resp.Body.Close(); resp.StatusCode != http.StatusUnprocessableEntity {
 		t.Errorf("notices=maybe = %s, want 422", resp.Status)
+	}
+}
+
+// TestMCPStream: the stream on which an MCP server may speak first stays open
+// until the server ends.
+func TestMCPStream(t *testing.T) {
+	s := servertest.NewServer(t, server.Config{})
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/mcp/mcp/x", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept", "text/event-stream")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if kind := resp.Header.Get("Content-Type"); resp.StatusCode != http.StatusOK || kind != "text/event-stream" {
+		t.Fatalf("GET = %d %s, want 200 text/event-stream", resp.StatusCode, kind)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := io.ReadAll(resp.Body); err != nil || len(text) > 0 {
+		t.Errorf("the stream has %q, %v, want nothing", text, err)
 	}
 }
