@@ -64,8 +64,8 @@ type Config struct {
 	// shown it before.
 	LoggedIn func(*http.Request) bool
 	Strict   bool
-	// SetConversationID allows the field conversation_id when a conversation
-	// is created, also when Strict.
+	// SetConversationID: a conversation_id for a new conversation is nothing
+	// that upstream would refuse. Where it is refused the Contract says so.
 	SetConversationID bool
 	Started           time.Time
 	// Stopping is closed when the server takes no more requests: streams end.

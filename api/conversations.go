@@ -91,9 +91,6 @@ func (o *conversations) NewConversation(c echo.Context) error {
 		Trigger: "gui", InitialMessage: value(q.InitialUserMsg), Images: value(q.ImageUrls),
 	}
 	if q.ConversationID != nil {
-		if o.Strict && !o.SetConversationID {
-			return fastapi.ExtraForbidden.Refuse(pyjson.StringOf(*q.ConversationID), "body", "conversation_id")
-		}
 		d.ID = *q.ConversationID
 		if !o.SetConversationID {
 			lenient(c, "conversation_id is given: "+Recorded+" answers 422 without ALLOW_SET_CONVERSATION_ID=1")

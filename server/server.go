@@ -90,7 +90,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		c.bounds = defaultBounds
 	}
 	c.Access = c.Access.on(c.Addr)
-	s := &Server{c: c, login: newLogin(key.Key(c.Key), c.Access), contract: loadOnce(c.Log), metrics: newMetrics(c.Version), stopping: make(chan struct{})}
+	s := &Server{c: c, login: newLogin(key.Key(c.Key), c.Access), contract: loadOnce(c), metrics: newMetrics(c.Version), stopping: make(chan struct{})}
 	var err error
 	if s.faults, err = c.newFaults(); err != nil {
 		return nil, err
@@ -151,11 +151,15 @@ func New(ctx context.Context, c Config) (*Server, error) {
 }
 
 // loadOnce loads the embedded contract when it is first asked for.
-func loadOnce(log *slog.Logger) func() *contract.Contract {
+func loadOnce(c Config) func() *contract.Contract {
+	load := api.Contract
+	if c.Strict && !c.SetConversationID {
+		load = api.NoIDContract
+	}
 	return sync.OnceValue(func() *contract.Contract {
-		loaded := api.Contract()
+		loaded := load()
 		if n := len(loaded.Unvalidated()); n > 0 {
-			log.Info("contract: not validated, as contract status lists", "constructs", n)
+			c.Log.Info("contract: not validated, as contract status lists", "constructs", n)
 		}
 		return loaded
 	})

@@ -272,6 +272,9 @@ func (c *converter) setProperties(s *schema, v pyjson.Value, at string) error {
 	s.model = true
 	s.view.Properties = make(openapi3.Schemas, len(v.Members()))
 	for _, m := range v.Members() {
+		if s.rules != nil && slices.Contains(s.rules.Without, m.Key) {
+			continue
+		}
 		of, err := c.convert(m.Value, at+"/"+escape(m.Key))
 		if err != nil {
 			return err

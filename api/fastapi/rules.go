@@ -14,6 +14,8 @@ type Model struct {
 	Before func(pyjson.Value) pyjson.Value
 	// Fields have rules of their own, applied before the field's schema.
 	Fields map[string]Rule
+	// Without are fields of the schema that it does not have.
+	Without []string
 }
 
 // A Rule reads a value before its schema does. It notes faults in the reader;
