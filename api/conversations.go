@@ -158,22 +158,21 @@ func (o *conversations) checkOrigin(c echo.Context, q *newConversation, d *conve
 // SearchConversations lists conversations, newest first. A page_id is the
 // base64 of an offset; page and next page follow Python's slices, negative
 // numbers too; the filters are applied after paging (recorded list_paging,
-// list_filters).
+// list_filters). Where there never was a conversation it is not read (recorded
+// list_page_id_empty_store).
 func (o *conversations) SearchConversations(c echo.Context, q gen.SearchConversationsParams) error {
 	ctx := c.Request().Context()
-	start := 0
-	if q.PageID != nil && *q.PageID != "" {
-		n, err := pageOffset(*q.PageID)
-		if err != nil {
-			return wrong("Input should be the next_page_id of an earlier answer").Refuse(pyjson.StringOf(*q.PageID), "query", "page_id")
-		}
-		start = n
-	}
-	limit := orDefault(q.Limit, 20)
 	_, total, err := o.Conversations.List(ctx, 0, 0)
 	if err != nil {
 		return err
 	}
+	start := 0
+	if page := orDefault(q.PageID, ""); page != "" && (total > 0 || o.Conversations.Deleted()) {
+		if start, err = pageOffset(page); err != nil {
+			return wrong("Input should be the next_page_id of an earlier answer").Refuse(pyjson.StringOf(page), "query", "page_id")
+		}
+	}
+	limit := orDefault(q.Limit, 20)
 	end := saturatingAdd(start, limit)
 	from, to := sliceIndex(start, total), sliceIndex(end, total)
 	page, _, err := o.Conversations.List(ctx, from, max(to-from, 0))
@@ -267,7 +266,7 @@ func (o *conversations) StopConversation(c echo.Context, id string) error {
 		return err
 	}
 	text := "Conversation stopped successfully"
-	if before != conversation.Running {
+	if err != nil || before == conversation.Stopped {
 		before, text = conversation.Stopped, "Conversation was not running"
 	}
 	return writeJSON(c, http.StatusOK, answerOK(id, before, text))

@@ -51,6 +51,9 @@ type Config struct {
 	// more stops the one that was written to longest ago. nil means upstream's
 	// 3 when Strict, else 0.
 	MaxRunning *int
+	// Starting is how long a conversation is told as STARTING once it runs. nil
+	// means the second that upstream needs when Strict, else 0.
+	Starting *time.Duration
 	// Access lists who may talk to the server beside this machine.
 	Access Access
 	// MaxBody is the most bytes of a request's body; 0 means DefaultMaxBody.
@@ -115,6 +118,17 @@ func (c Config) maxRunning() int {
 	return 0
 }
 
+// starting is how long a conversation is told as STARTING.
+func (c Config) starting() time.Duration {
+	switch {
+	case c.Starting != nil:
+		return *c.Starting
+	case c.Strict:
+		return time.Second // recorded get_while_starting, stop_while_starting
+	}
+	return 0
+}
+
 // DefaultMaxBody is the most bytes of a body unless Config.MaxBody says
 // another number.
 const DefaultMaxBody = 16 << 20
@@ -154,6 +168,9 @@ func (c Config) Check() error {
 	}
 	if c.maxRunning() < 0 {
 		wrong("max running %d: want a number of conversations, or 0 for any", *c.MaxRunning)
+	}
+	if c.starting() < 0 {
+		wrong("starting %v: want a duration above 0, or 0 for none", *c.Starting)
 	}
 	if _, err := os.Stat(c.Import); c.Import != "" && err != nil {
 		wrong("import: %w", err)

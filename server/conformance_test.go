@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/openhands-local/openhands-local/api/conform"
 	"github.com/openhands-local/openhands-local/gen"
@@ -32,6 +33,7 @@ func newRecordedServer(t *testing.T, env map[string]string) conform.Server {
 		Key:               env["SESSION_API_KEY"],
 		SetConversationID: env["ALLOW_SET_CONVERSATION_ID"] == "1",
 		RateLimit:         env["RATELIMIT"] == "on",
+		Starting:          new(time.Duration), // cases settle: no need to wait a second each time
 	}), data}
 	if _, err := exec.LookPath("bash"); err != nil {
 		return s

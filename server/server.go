@@ -180,7 +180,7 @@ func (s *Server) rules(ctx context.Context, player *agent.Runner) (*conversation
 	now, newID := s.c.sources(first)
 	return conversation.New(conversation.Config{
 		Store: s.store, Now: now, NewID: newID, Strict: s.c.Strict,
-		Answers: player.Script != nil, Agent: player.Play, MaxRunning: s.c.maxRunning(), Removed: s.files.remove,
+		Answers: player.Script != nil, Agent: player.Play, MaxRunning: s.c.maxRunning(), Starting: s.c.starting(), Removed: s.files.remove,
 	}), nil
 }
 

@@ -25,6 +25,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/openhands-local/openhands-local/api/event"
@@ -61,6 +62,9 @@ type Config struct {
 	// MaxRunning is how many conversations run at most: one more stops the one
 	// that was written to longest ago. 0 is no limit.
 	MaxRunning int
+	// Starting is how long a run that has just begun is told as Starting. It is
+	// what is told and no more: the run takes events from its beginning.
+	Starting time.Duration
 	// Removed, when set, is called with the id of a conversation that was
 	// deleted, before another of that id can be created.
 	Removed func(id string) error
@@ -77,6 +81,8 @@ type Service struct {
 
 	agents sync.WaitGroup
 
+	deleted atomic.Bool // a conversation was, since New or the last reset
+
 	mu          sync.Mutex
 	connections map[string]int
 }
@@ -84,7 +90,7 @@ type Service struct {
 // New returns a Service. Every stored conversation is stopped. It needs a
 // Close.
 func New(c Config) *Service {
-	return &Service{c: c, feed: feed.New(c.Store), runs: newRuns(c.MaxRunning), connections: map[string]int{}}
+	return &Service{c: c, feed: feed.New(c.Store), runs: newRuns(c.MaxRunning, c.Starting), connections: map[string]int{}}
 }
 
 // Close ends all runs without a word, and waits for the work of their agents. It
@@ -235,6 +241,10 @@ func (s *Service) List(ctx context.Context, offset, limit int) ([]Info, int, err
 	}
 	return infos, total, damage
 }
+
+// Deleted tells whether a conversation was deleted since the Service was made or
+// reset: a list without one is not that of a store as it began.
+func (s *Service) Deleted() bool { return s.deleted.Load() }
 
 // Latest is the latest time that a store tells of, as far as it can be read; the
 // zero time when it is empty.

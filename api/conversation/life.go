@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/openhands-local/openhands-local/api/event"
 	"github.com/openhands-local/openhands-local/api/feed"
@@ -99,16 +100,16 @@ func (s *Service) Create(ctx context.Context, d Draft) (Info, error) {
 // ErrBadID: no conversation can have this id.
 var ErrBadID = errors.New("conversation id must be 1 to 128 letters, digits, '.', '_' or '-', not beginning with '.' or '-'")
 
-// Start runs a conversation and returns its status as the API tells it:
-// STARTING when it was stopped, RUNNING when it ran already.
+// Start runs a conversation and returns its status as the API tells it: that of
+// its run, STARTING when it was stopped.
 func (s *Service) Start(ctx context.Context, id string) (Status, error) {
 	defer s.lock(id)()
 	c, err := s.get(ctx, id)
 	if err != nil {
 		return "", err
 	}
-	if s.runs.of(id) != nil {
-		return Running, nil
+	if before := s.runs.status(id); before != Stopped {
+		return before, nil
 	}
 	_, err = s.start(ctx, c, nil)
 	return Starting, err
@@ -128,7 +129,7 @@ func (s *Service) start(ctx context.Context, c store.Conversation, fresh *beginn
 		}
 	}
 	ctx = context.WithoutCancel(ctx) // a beginning is not left half written
-	r := &Run{Conversation: c.ID, service: s}
+	r := &Run{Conversation: c.ID, service: s, began: time.Now()}
 	agent := s.c.Agent
 	if c.Agent {
 		var err error
@@ -168,7 +169,7 @@ func (s *Service) Stop(ctx context.Context, id string) (before Status, err error
 
 // stop is Stop with the id locked.
 func (s *Service) stop(ctx context.Context, id string) (before Status, err error) {
-	if s.runs.of(id) == nil {
+	if before = s.runs.status(id); before == Stopped {
 		return Stopped, nil
 	}
 	c, err := s.c.Store.Conversation(ctx, id)
@@ -180,7 +181,7 @@ func (s *Service) stop(ctx context.Context, id string) (before Status, err error
 	if c.Agent {
 		_, err = s.writeState(ctx, id, "stopped")
 	}
-	return Running, err
+	return before, err
 }
 
 // endRun ends the run of a conversation, if it runs, and tells so. The state
@@ -202,11 +203,14 @@ func (s *Service) Delete(ctx context.Context, id string) error {
 	}
 	defer s.lock(id)()
 	s.endRun(ctx, id)
-	err := s.c.Store.Delete(ctx, id)
-	if err == nil && s.c.Removed != nil {
-		err = s.c.Removed(id)
+	if err := s.c.Store.Delete(ctx, id); err != nil {
+		return err
 	}
-	return err
+	s.deleted.Store(true)
+	if s.c.Removed == nil {
+		return nil
+	}
+	return s.c.Removed(id)
 }
 
 // Reset ends every run and removes all conversations, events and records. Then
@@ -220,6 +224,7 @@ func (s *Service) Reset(ctx context.Context, begin func(context.Context) error) 
 	if err := s.c.Store.Reset(ctx); err != nil {
 		return err
 	}
+	s.deleted.Store(false)
 	return begin(ctx)
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/openhands-local/openhands-local/api/conversation"
@@ -209,4 +210,48 @@ func TestImages(t *testing.T) {
 			t.Errorf("%+v: stored %v, %v", tt, page, err)
 		}
 	}
+}
+
+// TestStarting: a run is told as Starting for a while, then as Running. A stop
+// tells which it was.
+func TestStarting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := conversation.New(conversation.Config{Store: withKey(t), Now: time.Now, NewID: func() string { return "c" }, Starting: time.Second})
+		status := func() conversation.Status {
+			t.Helper()
+			i, err := s.Info(t.Context(), "c")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return i.Status
+		}
+		if _, err := s.Create(t.Context(), conversation.Draft{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second - 1)
+		if got := status(); got != conversation.Starting {
+			t.Errorf("within a second: %s", got)
+		}
+		time.Sleep(1)
+		if got := status(); got != conversation.Running {
+			t.Errorf("after a second: %s", got)
+		}
+		for _, want := range []conversation.Status{conversation.Running, conversation.Starting} {
+			if before, err := s.Stop(t.Context(), "c"); before != want || err != nil {
+				t.Errorf("Stop = %s, %v, want %s", before, err, want)
+			}
+			if got := status(); got != conversation.Stopped {
+				t.Errorf("stopped: %s", got)
+			}
+			for range 2 { // what starts is told so again
+				if got, err := s.Start(t.Context(), "c"); got != conversation.Starting || err != nil {
+					t.Errorf("Start = %s, %v", got, err)
+				}
+			}
+		}
+		time.Sleep(time.Second)
+		if got, err := s.Start(t.Context(), "c"); got != conversation.Running || err != nil {
+			t.Errorf("Start = %s, %v, want RUNNING", got, err)
+		}
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/openhands-local/openhands-local/api/feed"
 	"github.com/openhands-local/openhands-local/store"
@@ -28,6 +29,7 @@ type Run struct {
 	Replay *Replay
 
 	service *Service
+	began   time.Time
 	failure string // the exception that upstream names, when there is no session
 	cancel  context.CancelFunc
 
@@ -115,7 +117,8 @@ func (r *Run) failed() json.RawMessage {
 // runs knows which conversations run. Who changes what it says of one has its
 // id locked; the number of those that run or begin never passes most.
 type runs struct {
-	most int // 0 is no limit
+	most     int           // 0 is no limit
+	starting time.Duration // how long a run is told as Starting
 
 	mu        sync.RWMutex
 	running   map[string]*Run
@@ -123,8 +126,8 @@ type runs struct {
 	changed   chan struct{}   // closed when the above change
 }
 
-func newRuns(most int) *runs {
-	return &runs{most: most, running: map[string]*Run{}, beginning: map[string]bool{}, changed: make(chan struct{})}
+func newRuns(most int, starting time.Duration) *runs {
+	return &runs{most: most, starting: starting, running: map[string]*Run{}, beginning: map[string]bool{}, changed: make(chan struct{})}
 }
 
 // of is the run of a conversation, nil when it does not run.
@@ -138,11 +141,11 @@ func (rs *runs) of(id string) *Run {
 func (rs *runs) status(id string) Status {
 	rs.mu.RLock()
 	defer rs.mu.RUnlock()
-	switch {
-	case rs.running[id] != nil:
-		return Running
-	case rs.beginning[id]:
+	switch r := rs.running[id]; {
+	case rs.beginning[id], r != nil && time.Since(r.began) < rs.starting:
 		return Starting
+	case r != nil:
+		return Running
 	}
 	return Stopped
 }

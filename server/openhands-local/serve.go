@@ -32,6 +32,8 @@ type serverFlags struct {
 	LogFormat   string   `default:"text" enum:"text,json" help:"Format of the records on standard error: text or json."`
 	LogRequests bool     `help:"Write a record for every request."`
 
+	Starting *time.Duration `help:"How long a conversation is told as STARTING once it runs. 0 is the default; with --strict the default is 1s, as in OpenHands." placeholder:"DURATION"`
+
 	LogSlow time.Duration `default:"1s" help:"Warn of a request that takes so long; 0 never does."`
 	Pprof   bool          `help:"Serve profiles at /_local/pprof/, for go tool pprof."`
 }
@@ -46,7 +48,7 @@ func (*serverFlags) Help() string {
 func (f *serverFlags) config(e *env) server.Config {
 	get := func(name string) string { v, _ := e.lookup(name); return v }
 	return server.Config{
-		Key: get("SESSION_API_KEY"), Agent: f.Agent, MaxRunning: f.MaxRunning, Strict: f.Strict, SetConversationID: get("ALLOW_SET_CONVERSATION_ID") == "1",
+		Key: get("SESSION_API_KEY"), Agent: f.Agent, MaxRunning: f.MaxRunning, Starting: f.Starting, Strict: f.Strict, SetConversationID: get("ALLOW_SET_CONVERSATION_ID") == "1",
 		Settings: f.Settings, Import: f.Import, Faults: f.Faults, Workspace: f.Workspace, Frontend: f.Frontend, MaxBody: f.MaxBody, RateLimit: f.RateLimit, Seed: f.Seed,
 		Access:      server.Access{Hosts: f.AllowHost, Origins: append(f.CorsOrigin, list(get("PERMITTED_CORS_ORIGINS"))...)},
 		LogRequests: f.LogRequests, LogSlow: f.LogSlow, Pprof: f.Pprof, Log: slog.New(f.records(e.stderr, slog.LevelInfo)), Version: version(),
