@@ -12,8 +12,8 @@ func TestCasesAreWhatWasRecorded(t *testing.T) {
 			t.Errorf("case %s: Recorded = %+v, want OpenHands 0.53.0 and a date", c.Name, c.Recorded)
 		}
 	}
-	if n := len(Cases()); n != 180 || steps != 2231 {
-		t.Errorf("Cases() = %d cases with %d requests, want 180 with 2231", n, steps)
+	if n := len(Cases()); n != 186 || steps != 2355 {
+		t.Errorf("Cases() = %d cases with %d requests, want 186 with 2355", n, steps)
 	}
 }
 
