@@ -59,6 +59,7 @@ var imports = map[string][]string{
 	"server/ui":                  nil,
 	"server/servertest":          {"api", "api/exchange", "gen", "server", "server/faults"},
 	"server/workshop/benchtable": nil,
+	"server/workshop/differ":     {"gen"},
 	"server/openhands-local":     {"api", "api/archive", "api/conform", "api/contract", "api/contract/document", "api/printable", "gen", "server", "server/scratch", "store", "store/boltstore", "github.com/alecthomas/kong"},
 	"server/workshop/coverage":   {"api", "api/conform", "gen"},
 	"server/workshop/dist":       nil,
