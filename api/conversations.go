@@ -149,7 +149,7 @@ func (o *conversations) checkOrigin(c echo.Context, q *newConversation, d *conve
 		return nil
 	}
 	if o.Strict {
-		return &refusal{http.StatusBadRequest, coded{"error", "A repository needs a git provider's token, and this server has none", "STATUS$GIT_PROVIDER_AUTHENTICATION_ERROR"}}
+		return &refusal{http.StatusBadRequest, coded{"error", "Unable to access repo " + repository, "STATUS$GIT_PROVIDER_AUTHENTICATION_ERROR"}}
 	}
 	lenient(c, fmt.Sprintf("repository %s without a provider's token: %s answers 500", repository, Recorded))
 	return nil

@@ -2,6 +2,7 @@ package api
 
 import (
 	"html"
+	"io/fs"
 	"net/http"
 	"sync"
 
@@ -60,6 +61,11 @@ const noSignIn = `<!doctype html>
 // that is memory and a millisecond which a start need not take.
 var docsFiles = sync.OnceValue(func() http.Handler { return http.StripPrefix("/docs", statigz.FileServer(static.FS)) })
 
+func hasDocsFile(name string) bool {
+	_, err := fs.Stat(static.FS, name)
+	return err == nil
+}
+
 // registerDocs serves the contract and a page to read and try it, which
 // needs no network.
 func registerDocs(e *echo.Echo) {
@@ -74,6 +80,9 @@ func registerDocs(e *echo.Echo) {
 	e.Match(docMethods, "/docs/oauth2-redirect", page(noSignIn))
 	e.Match(securityMethods, securityPath+"*", func(echo.Context) error { return errNowhere })
 	e.GET("/docs/:asset", func(c echo.Context) error {
+		if asset := c.Param("asset"); !hasDocsFile(asset) && !hasDocsFile(asset+".gz") {
+			return echo.ErrNotFound
+		}
 		c.Response().Header().Del("Pragma")
 		c.Response().Header().Del("Expires")
 		docsFiles().ServeHTTP(c.Response(), c.Request())

@@ -11,6 +11,7 @@ import (
 
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/event"
+	"github.com/openhands-local/openhands-local/api/pyjson"
 	"github.com/openhands-local/openhands-local/gen"
 	"github.com/openhands-local/openhands-local/store"
 )
@@ -41,6 +42,9 @@ func (o *runtime) GetHosts(c echo.Context, _ string) error {
 // AddExperimentConfigForConversation answers false, as upstream does to
 // everything, and keeps nothing. A log record says which values came.
 func (o *runtime) AddExperimentConfigForConversation(c echo.Context, id string) error {
+	if unreadable(id) {
+		return wrong("no conversation can have this id").Refuse(pyjson.StringOf(id), "path", "conversation_id")
+	}
 	var q gen.ExperimentConfig
 	if err := json.Unmarshal(body(c).JSON, &q); err != nil {
 		return err

@@ -36,7 +36,7 @@ func TestDocs(t *testing.T) {
 			t.Errorf("/docs names no %s", ending)
 		}
 	}
-	if a := request(t, "GET", s.URL+"/docs/nothing.js", ""); a.status != http.StatusNotFound {
-		t.Errorf("a file that there is not: %d, want 404", a.status)
+	if a := request(t, "GET", s.URL+"/docs/nothing.js", ""); a.status != http.StatusNotFound || a.body != `{"detail":"Not Found"}` {
+		t.Errorf("a file that there is not: %d %s, want 404 as everywhere", a.status, a.body)
 	}
 }

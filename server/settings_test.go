@@ -258,6 +258,7 @@ func TestOddValuesElsewhere(t *testing.T) {
 		{http.MethodPost, "/mcp/mcp/", `{"jsonrpc":"2.0","id":NaN,"method":"ping"}`, http.StatusBadRequest},
 		{http.MethodPost, "/mcp/mcp/", `{"jsonrpc":"2.0","id":"\ud800","method":"ping"}`, http.StatusBadRequest},
 		{http.MethodPost, "/mcp/mcp/a/b", `{"jsonrpc":"2.0","id":1,"method":"ping"}`, http.StatusOK},
+		{http.MethodPost, "/api/conversations/%00/exp-config", `{}`, http.StatusUnprocessableEntity},
 		{http.MethodGet, "/_local/export?secrets=Yes", "", http.StatusOK},
 		{http.MethodGet, "/_local/export?secrets=2", "", http.StatusUnprocessableEntity},
 	} {
