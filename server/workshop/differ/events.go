@@ -51,7 +51,7 @@ var kinds = []kind{
 
 // memberValues are values that a member takes; others take any.
 var memberValues = map[string][]string{
-	"path": {`"a.txt"`, `"b/c.txt"`}, "command": {`"true"`, `"echo hi"`, `""`, `"view"`, `"create"`, `"str_replace"`}, "code": {`"1"`, `"print(1)"`}, "url": {`"https://a.test"`},
+	"path": {`"a.txt"`, `"b/c.txt"`}, "command": {`"true"`, `"echo hi"`, `""`}, "code": {`"1"`, `"print(1)"`}, "url": {`"https://a.test"`},
 	"security_risk": {"-1", "0", "1", "2", `"1"`, "5", "1.0"}, "confirmation_state": {`"confirmed"`, `"rejected"`, `"awaiting_confirmation"`, `"x"`}, "is_confirmed": {`"confirmed"`, `"rejected"`, "true", `"x"`},
 	"agent_state": {`"running"`, `"paused"`, `"awaiting_user_input"`, `"error"`, `"bogus"`}, "recall_type": {`"workspace_context"`, `"knowledge"`, `"x"`}, "impl_source": {`"oh_aci"`, `"default"`, `"llm_based_edit"`, `"x"`},
 	"task_completed": {`"true"`, `"partial"`, `"false"`, `"x"`, "true", "1"}, "view_range": {"[1,20]", "[]", `["a"]`}, "start": {"0", "1", "5", "-1"}, "end": {"-1", "5"}, "insert_line": {"1", "0"},
@@ -63,6 +63,9 @@ var memberValues = map[string][]string{
 
 // event is the body of an Add Event: mostly an event.
 func (g *generator) event() string {
+	if len(g.bodies) > 0 && g.chance(60) {
+		return g.mutated(pick(g, g.bodies))
+	}
 	k := pick(g, kinds)
 	members := func(names string) string {
 		var list []string
@@ -70,7 +73,11 @@ func (g *generator) event() string {
 			if !g.chance(45) && name != "content" && name != "path" {
 				continue
 			}
-			list = append(list, quoted(name)+":"+g.member(name))
+			value := g.member(name)
+			if k.name == "edit" && name == "command" && g.chance(80) {
+				value = pick(g, []string{`"view"`, `"create"`, `"str_replace"`, `"insert"`, `"x"`})
+			}
+			list = append(list, quoted(name)+":"+value)
 		}
 		if g.chance(4) {
 			list = append(list, pick(g, []string{`"bogus"`, `"id"`, `"source"`, `"cause"`, `"timestamp"`, `""`, `"translated_ipython_code"`, `"_x"`, `"tool_call_metadata"`, `"hidden"`})+":"+pick(g, odd))

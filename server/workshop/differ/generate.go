@@ -41,6 +41,7 @@ type operation struct {
 const (
 	newConversation   = "POST /api/conversations"
 	startConversation = "POST /api/conversations/{conversation_id}/start"
+	uploadFiles       = "POST /api/conversations/{conversation_id}/upload-files"
 	addEvent          = "POST /api/conversations/{conversation_id}/events"
 )
 
@@ -50,6 +51,7 @@ type generator struct {
 	operations []*operation
 	schemas    map[string]*schema
 	only       string
+	bodies     []string // recorded ones, to be mutated
 }
 
 func newGenerator(r *rand.Rand, only string) (*generator, error) {
@@ -223,7 +225,11 @@ func (g *generator) operation(op *operation) request {
 		switch p.In {
 		case "path":
 			values := pathValues[p.Name]
-			if values == nil {
+			switch {
+			case strings.HasSuffix(op.path, "/exp-config") || op.name == uploadFiles:
+				// The real one makes a folder for any id, which then is half a conversation.
+				values = []string{"{cid}", "{cid}", "{cid}", "%00"}
+			case values == nil:
 				values = []string{"a", "%20"}
 			}
 			q.target = strings.ReplaceAll(q.target, "{"+p.Name+"}", pick(g, values))

@@ -49,6 +49,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	requests := flags.Int("requests", 1000, "how many requests are compared, at least")
 	seed := flags.Uint64("seed", 1, "what the requests are drawn from")
 	only := flags.String("only", "", "the `operation` that nearly all requests are of, such as \"POST /api/settings\"; events: rounds of event bodies alone")
+	bodies := flags.String("bodies", "", "a `FILE` of recorded event bodies to mutate: api/event/testdata/events.jsonl")
 	timeout := flags.Duration("timeout", 10*time.Second, "how long an answer may take")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -64,6 +65,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	g, err := newGenerator(rand.New(rand.NewPCG(*seed, 0)), *only)
 	if err != nil {
 		return err
+	}
+	if *bodies != "" {
+		if g.bodies, err = readBodies(*bodies); err != nil {
+			return err
+		}
 	}
 	d := &differ{real: real, ours: ours, g: g, report: newReport()}
 	for d.report.requests < *requests && ctx.Err() == nil {
