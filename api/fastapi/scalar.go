@@ -36,8 +36,9 @@ func Bool(v pyjson.Value) (pyjson.Value, *Fault) {
 	case pyjson.String:
 		return parseBool(v.Text())
 	case pyjson.Int, pyjson.Float:
-		switch n, beyond := whole(v.Float64()); {
-		case beyond != nil:
+		n, beyond := whole64(v)
+		switch {
+		case beyond:
 		case n == 0 || n == 1:
 			return pyjson.BoolOf(n == 1), nil
 		default:
@@ -160,6 +161,16 @@ func stripUnderscores(s string) (string, bool) {
 		return s, false
 	}
 	return strings.ReplaceAll(s, "_", ""), true
+}
+
+// whole64 is the integer that a number stands for, unless 64 bits cannot hold it.
+func whole64(v pyjson.Value) (n int64, beyond bool) {
+	if v.Kind() == pyjson.Int {
+		n, err := strconv.ParseInt(v.Text(), 10, 64)
+		return n, err != nil
+	}
+	n, f := whole(v.Float64())
+	return n, f != nil
 }
 
 // whole is the integer of a number with a fraction or an exponent.
