@@ -38,7 +38,7 @@ const hole = "a hole"
 // run is harmless.
 func (g *generator) mutated(body string) string {
 	var v map[string]any
-	if decode(body, &v) != nil {
+	if decode(body, &v) != nil || len(v) == 0 {
 		return body
 	}
 	holder, name := v, pick(g, slices.Sorted(maps.Keys(v)))

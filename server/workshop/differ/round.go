@@ -88,7 +88,7 @@ func (d *differ) round(ctx context.Context) error {
 			continue
 		}
 		real, ours := d.compare(ctx, q)
-		if q.method == "DELETE" && strings.Contains(q.target, "/{cid}") && real.body == "true" {
+		if q.method == "DELETE" && strings.Contains(q.target, "/{cid}") && (real.body == "true" || real.status == 500) {
 			return nil // what comes after it makes half a conversation of the real one
 		}
 		if real.status == 200 && q.hasBody && strings.Contains(q.target, "/events") && unservable.MatchString(q.body) {
@@ -207,6 +207,10 @@ func (d *differ) readBack(ctx context.Context, posted []string) {
 		{"trajectory", func(s *side) ([]string, string) { return s.trajectory(ctx) }},
 	} {
 		real, realWhy := way.read(d.real)
+		for try := 0; realWhy == "500" && try < 5; try++ { // it reads a file that its runtime still writes
+			time.Sleep(500 * time.Millisecond)
+			real, realWhy = way.read(d.real)
+		}
 		ours, oursWhy := way.read(d.ours)
 		q := request{op: "read back: " + way.name, method: "POST", target: "/api/conversations/{cid}/events", headers: jsonHeader, hasBody: true}
 		if realWhy != "" || oursWhy != "" {
