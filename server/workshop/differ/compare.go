@@ -86,6 +86,9 @@ var differences = []difference{
 	{"the web UI asks for changes of a folder that is no repository", func(q request, _ string, real, ours answer) bool {
 		return strings.Contains(q.target, "/git/changes") && real.status == 404 && strings.Contains(real.body, "Not a git") && ours.body == "[]"
 	}},
+	{"the real server counts folders that hold no conversation", func(q request, place string, real, ours answer) bool {
+		return place == "/next_page_id" && strings.HasPrefix(real.body, `{"results":[],`) && strings.HasPrefix(ours.body, `{"results":[],`)
+	}},
 	{"a page of our own", func(q request, _ string, real, ours answer) bool {
 		return real.status == ours.status && (q.target == "/redoc" || q.target == "/docs")
 	}},

@@ -3,6 +3,9 @@
 //
 //	go run ./server/workshop/differ --real http://127.0.0.1:3100 --ours http://127.0.0.1:3000 --requests 20000 --seed 1
 //
+// Add --only events --bodies api/event/testdata/events.jsonl for event bodies
+// alone, among them recorded ones with a value changed.
+//
 // Both servers have just started, without settings, and take requests without
 // a limit; ours runs with --strict --settings none --agent none. Everything on
 // them may be changed and deleted.
