@@ -54,7 +54,7 @@ faults: ## kill -9, power cuts, full disks, bombs and the like, in their long fo
 interop: ## real clients and other people's test suites
 	bash .ci/interop/run
 
-vuln: ## known vulnerabilities that the program can reach (asks vuln.go.dev)
+vuln: ## known vulnerabilities that the program can reach (asks Go's database of them)
 	$(GO) tool -modfile=.tools.mod govulncheck ./...
 
 dist: ## archives for all platforms and their checksums, into .dist/

@@ -229,16 +229,20 @@ func TestFaultFlippedBitAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.CloseNow()
-	postAll(t, s.URL, "c", "mark")
-	for {
-		frame, err := f.take(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.Contains(frame, `"source":"agent","message":"mark"`) {
-			return
+	until := func(text string) {
+		for {
+			frame, err := f.take(ctx)
+			if err != nil {
+				t.Fatalf("no %s: %v", text, err)
+			}
+			if strings.Contains(frame, text) {
+				return
+			}
 		}
 	}
+	until("awaiting_user_input") // what is said before the agent is there is not for it
+	postAll(t, s.URL, "c", "mark")
+	until(`"source":"agent","message":"mark"`)
 }
 
 // TestFaultClients has clients connect, vanish, leave and lag while events are
