@@ -23,6 +23,13 @@ type configurable struct {
 	answer   func(w http.ResponseWriter, r *http.Request) bool
 }
 
+// requests are those that were sent so far.
+func (s *configurable) requests() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.asked)
+}
+
 func (s *configurable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	s.mu.Lock()
@@ -132,8 +139,8 @@ func TestNoGround(t *testing.T) {
 		if len(told) != 1 || !strings.Contains(told[0], "1 cases are left out; --allow-settings") {
 			t.Errorf("%s: was told %q, want how many cases, and the flag", tt.why, told)
 		}
-		if want := []string{"POST /api/conversations"}; !slices.Equal(s.asked, want) {
-			t.Errorf("%s: asked %q, want %q", tt.why, s.asked, want)
+		if want := []string{"POST /api/conversations"}; !slices.Equal(s.requests(), want) {
+			t.Errorf("%s: asked %q, want %q", tt.why, s.requests(), want)
 		}
 		var text strings.Builder
 		report.WriteText(&text)
@@ -154,7 +161,7 @@ func TestGround(t *testing.T) {
 		t.Errorf("%v, %v, want the recorder's settings left out alone", report.Counts, report.NotSent)
 	}
 	made, deleted := 0, 0
-	for _, request := range s.asked {
+	for _, request := range s.requests() {
 		switch request {
 		case "POST /api/conversations":
 			made++
@@ -163,7 +170,7 @@ func TestGround(t *testing.T) {
 		}
 	}
 	if made != 2 || deleted != 2 {
-		t.Errorf("asked %q, want 2 conversations made and deleted", s.asked)
+		t.Errorf("asked %q, want 2 conversations made and deleted", s.requests())
 	}
 }
 
@@ -300,9 +307,10 @@ func TestHung(t *testing.T) {
 	if order := []string{report.Cases[0].Name, report.Cases[1].Name, report.Cases[2].Name}; !slices.Equal(order, []string{"b", "a hangs", "c hangs"}) {
 		t.Errorf("ran %q, want what hangs last", order)
 	}
+	asked := s.requests()
 	want := []string{"/api/conversations/made: made, and not deleted, for the server hangs", "settings: those of the run are stored, for the server hangs"}
-	if !slices.Equal(report.Remains, want) || s.asked[len(s.asked)-1] != "GET /hang" {
-		t.Errorf("remains %q, last asked %q, want %q and nothing asked after the request that hung", report.Remains, s.asked[len(s.asked)-1], want)
+	if !slices.Equal(report.Remains, want) || asked[len(asked)-1] != "GET /hang" {
+		t.Errorf("remains %q, last asked %q, want %q and nothing asked after the request that hung", report.Remains, asked[len(asked)-1], want)
 	}
 }
 
@@ -456,7 +464,7 @@ func TestUnreadableEvents(t *testing.T) {
 		return false
 	}}
 	_, c := withConfigurable(t, s, Options{}, `{"name":"settles","steps":[`+storing+`,`+making+`,{"op":"settle","base":false}]}`)
-	if n := len(s.asked); c.Elapsed < unreadable || c.Elapsed > 2*unreadable || len(c.Notes) != 1 {
+	if n := len(s.requests()); c.Elapsed < unreadable || c.Elapsed > 2*unreadable || len(c.Notes) != 1 {
 		t.Errorf("waited %v with %d requests, notes %q, want a little over %v and a note", c.Elapsed, n, c.Notes, unreadable)
 	}
 }
