@@ -76,7 +76,7 @@ type Service struct {
 	feed *feed.Feed
 	runs *runs
 
-	gate sync.RWMutex // whoever locks an id reads it, a reset writes
+	gate sync.RWMutex // whoever locks an id or asks for settings reads it, a reset writes
 	busy keyed        // serialises what decides about one id's run
 
 	agents sync.WaitGroup

@@ -59,6 +59,8 @@ func (d Draft) hasMessage() bool { return d.InitialMessage != "" || len(d.Images
 // events. A Draft.ID that exists joins that conversation, as upstream. Without
 // settings it is ErrNoSettings, without a key for the model ErrNoLLMKey.
 func (s *Service) Create(ctx context.Context, d Draft) (Info, error) {
+	s.gate.RLock() // a reset has its first settings when it is over
+	defer s.gate.RUnlock()
 	if err := s.checkSettings(ctx); err != nil {
 		return Info{}, err
 	}
@@ -74,7 +76,7 @@ func (s *Service) Create(ctx context.Context, d Draft) (Info, error) {
 	if !ValidID(d.ID) {
 		return Info{}, fmt.Errorf("%w: %q", ErrBadID, d.ID)
 	}
-	defer s.lock(d.ID)()
+	defer s.busy.lock(d.ID)()
 	now := s.c.Now()
 	c, err := s.c.Store.Create(ctx, store.Conversation{
 		ID: d.ID, CreatedAt: now, UpdatedAt: now, Agent: true,

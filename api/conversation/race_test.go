@@ -105,6 +105,27 @@ func TestResetOverAdd(t *testing.T) {
 	}
 }
 
+// TestResetOverCreate: nor does one that overlaps a create leave it without the
+// settings that a reset begins with.
+func TestResetOverCreate(t *testing.T) {
+	s, st, _ := newService(t)
+	for range rounds {
+		together(func() {
+			err := s.Reset(t.Context(), func(ctx context.Context) error {
+				return st.UpdateRecord(ctx, conversation.SettingsRecord, func([]byte) ([]byte, error) { return []byte(`{"llm_api_key":"k"}`), nil })
+			})
+			if err != nil {
+				t.Errorf("Reset = %v", err)
+			}
+		}, func() {
+			if _, err := s.Create(t.Context(), conversation.Draft{ID: "c"}); err != nil {
+				t.Errorf("Create = %v", err)
+			}
+		})
+		agrees(t, s, st, "c")
+	}
+}
+
 // TestMaxRunningOverCreate: of conversations that begin at once, as many run as
 // may.
 func TestMaxRunningOverCreate(t *testing.T) {

@@ -17,11 +17,15 @@ const (
 
 // Record returns a record of the store, nil when there is none.
 func (s *Service) Record(ctx context.Context, name string) ([]byte, error) {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
 	return s.c.Store.Record(ctx, name)
 }
 
 // UpdateRecord changes a record, see [store.Store.UpdateRecord].
 func (s *Service) UpdateRecord(ctx context.Context, name string, change func(old []byte) ([]byte, error)) error {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
 	return s.c.Store.UpdateRecord(ctx, name, change)
 }
 

@@ -12,6 +12,8 @@ import (
 // (ErrNotFound), and settings have to be stored (ErrNoSettings, with the
 // conversation). A key for the model is not asked for.
 func (s *Service) CanOpen(ctx context.Context, id string) (store.Conversation, error) {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
 	c, err := s.get(ctx, id)
 	if err != nil {
 		return c, err
