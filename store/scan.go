@@ -17,9 +17,11 @@ func Events(ctx context.Context, s Store, conversation string, r Range, limit in
 	}
 	size := 0
 	var room []byte // that the page's events are copied to
+	grown := 2 << 10
 	err = s.Visit(ctx, conversation, r, func(e Event) bool {
-		if len(e.JSON) > cap(room)-len(room) { // of that many more
-			room = make([]byte, 0, max(len(e.JSON), min((limit-len(page))*len(e.JSON), PageBytes-size)))
+		if len(e.JSON) > cap(room)-len(room) { // of that many more; little for who follows and gets one at a time
+			grown *= 2
+			room = make([]byte, 0, max(len(e.JSON), min((limit-len(page))*len(e.JSON), PageBytes-size, grown)))
 		}
 		start := len(room)
 		room = append(room, e.JSON...)

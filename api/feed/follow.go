@@ -239,6 +239,9 @@ func (c *cursor) next(ctx context.Context) (Item, bool, error) {
 		case len(c.page) > 0:
 			e := c.page[0]
 			c.page, c.at = c.page[1:], e.ID
+			if len(c.page) == 0 {
+				c.page = nil // who waits holds no page
+			}
 			return Item{Conversation: c.conversation, Birth: c.birth, Event: e}, true, nil
 		default:
 			err := c.failed
