@@ -24,7 +24,7 @@ func TestRun(t *testing.T) {
 		}
 	}
 	var out strings.Builder
-	err := run(t.Context(), []string{"--real", start(true), "--ours", start(false), "--requests", "400", "--seed", "7"}, &out)
+	err := run(t.Context(), []string{"--real", start(true), "--ours", start(false), "--only", "POST /api/conversations/{conversation_id}/events", "--requests", "400", "--seed", "7"}, &out)
 	const want = "POST /api/conversations/{conversation_id}/events status 200, not 404"
 	if !errors.Is(err, errDiffer) || !strings.Contains(out.String(), want) || !strings.Contains(out.String(), "curl -g") {
 		t.Errorf("a strict and a lenient one: %v, want a cluster %q in\n%s", err, want, out.String())
