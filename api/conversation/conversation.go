@@ -79,6 +79,9 @@ type Service struct {
 	gate sync.RWMutex // whoever locks an id or asks for settings reads it, a reset writes
 	busy keyed        // serialises what decides about one id's run
 
+	changes atomic.Uint64 // of the records
+	known   atomic.Pointer[knownSecrets]
+
 	agents sync.WaitGroup
 
 	deleted atomic.Bool // a conversation was, since New or the last reset

@@ -223,7 +223,9 @@ func (s *Service) Reset(ctx context.Context, begin func(context.Context) error) 
 	for _, r := range s.runs.all() {
 		s.endRun(ctx, r.Conversation)
 	}
-	if err := s.c.Store.Reset(ctx); err != nil {
+	err := s.c.Store.Reset(ctx)
+	s.changes.Add(1)
+	if err != nil {
 		return err
 	}
 	s.deleted.Store(false)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/store"
+	"github.com/openhands-local/openhands-local/store/memstore"
 )
 
 // rounds is how often each race is run.
@@ -229,5 +230,40 @@ func TestModel(t *testing.T) {
 	}
 	if _, ok := written.Load("a"); !ok {
 		t.Error("no agent has written anything")
+	}
+}
+
+// TestSecretsChange: whoever asks after a secret was set, or all were reset, is
+// told of it, whoever else asks meanwhile.
+func TestSecretsChange(t *testing.T) {
+	s := conversation.New(conversation.Config{Store: memstore.New(), Now: time.Now, NewID: counted()})
+	defer s.Close()
+	asked := func() []string {
+		values, err := s.Secrets(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		return values
+	}
+	for i := range rounds {
+		want := fmt.Sprint("s3cret", i)
+		together(
+			func() { asked() },
+			func() { asked() },
+			func() {
+				err := s.UpdateRecord(t.Context(), conversation.SecretsRecord, func([]byte) ([]byte, error) {
+					return fmt.Appendf(nil, `{"custom_secrets":[{"name":"n","value":%q}]}`, want), nil
+				})
+				if got := asked(); err != nil || len(got) != 1 || got[0] != want {
+					t.Errorf("Secrets = %q (%v), want %s", got, err, want)
+				}
+			},
+		)
+		if got := asked(); len(got) != 1 || got[0] != want {
+			t.Fatalf("Secrets = %q, want %s", got, want)
+		}
+	}
+	if err := s.Reset(t.Context(), nothing); err != nil || len(asked()) != 0 {
+		t.Errorf("Secrets after a reset = %q (%v)", asked(), err)
 	}
 }

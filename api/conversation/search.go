@@ -122,6 +122,16 @@ func (s *Service) Replay(ctx context.Context, id string, after int64) (events it
 	return event.Replay(scan, func(e store.Event) event.Flags { return event.Flags(e.Flags) }), last, nil
 }
 
+// Secrets are the values that no event may show.
+func (s *Service) Secrets(ctx context.Context) ([]string, error) {
+	secrets, err := s.secrets(ctx)
+	values := make([]string, len(secrets))
+	for i, secret := range secrets {
+		values[i] = secret.Value
+	}
+	return values, err
+}
+
 // Mask replaces the values that no event may show in a text.
 func (s *Service) Mask(ctx context.Context, text string) string {
 	secrets, err := s.secrets(ctx)

@@ -22,10 +22,12 @@ func (s *Service) Record(ctx context.Context, name string) ([]byte, error) {
 	return s.c.Store.Record(ctx, name)
 }
 
-// UpdateRecord changes a record, see [store.Store.UpdateRecord].
+// UpdateRecord changes a record, see [store.Store.UpdateRecord]. Those of secrets
+// are changed by it alone while there is a Service.
 func (s *Service) UpdateRecord(ctx context.Context, name string, change func(old []byte) ([]byte, error)) error {
 	s.gate.RLock()
 	defer s.gate.RUnlock()
+	defer s.changes.Add(1)
 	return s.c.Store.UpdateRecord(ctx, name, change)
 }
 
@@ -51,16 +53,33 @@ func (s *Service) checkSettings(ctx context.Context) error {
 	return nil
 }
 
-// secrets are the values that no event may show.
+// knownSecrets are the secrets after a number of changes. Every event and every
+// answered request asks for them, and they hardly ever change.
+type knownSecrets struct {
+	changes uint64
+	values  []event.Secret
+}
+
+// secrets are the values that no event may show. Nobody changes the slice.
 func (s *Service) secrets(ctx context.Context) ([]event.Secret, error) {
+	changes := s.changes.Load() // before the record is read: it may be newer, never older
+	if k := s.known.Load(); k != nil && k.changes == changes {
+		return k.values, nil
+	}
 	text, err := s.c.Store.Record(ctx, SecretsRecord)
-	if err != nil || text == nil {
+	if err != nil {
 		return nil, err
 	}
-	values, err := settings.Values(text)
-	secrets := make([]event.Secret, len(values))
-	for i, v := range values {
-		secrets[i] = event.Secret{Name: v.Name, Value: v.Value}
+	var secrets []event.Secret
+	if text != nil {
+		values, err := settings.Values(text)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range values {
+			secrets = append(secrets, event.Secret{Name: v.Name, Value: v.Value})
+		}
 	}
-	return secrets, err
+	s.known.Store(&knownSecrets{changes, secrets})
+	return secrets, nil
 }
