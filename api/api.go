@@ -119,7 +119,7 @@ func New(c Config) http.Handler {
 	e.HTTPErrorHandler = d.writeError
 	handle, unwritten := gen.Handlers(h), ContractStatus().Unimplemented
 	for _, op := range gen.Operations {
-		d.operations[op.ID] = operation{op, handle[op.ID], slices.Contains(unwritten, op.Name)}
+		d.operations[op.ID] = operation{op, handle[op.ID], slices.Contains(unwritten, op.Name), slices.Contains(secretOperations, op.Name)}
 	}
 	e.Pre(d.recoverPanics, d.mcp, d.route)
 	d.registerLocal(e)

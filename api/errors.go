@@ -234,8 +234,9 @@ func firstReason(answer *refusal) (loc, msg string) {
 	return "", string(text)
 }
 
-// Bodies of these operations are nothing but secrets.
-var secretOperations = []string{"StoreSettings", "StoreProviderTokens", "CreateCustomSecret", "UpdateCustomSecret"}
+// Bodies of these operations are nothing but secrets, or, as the mcp_config that
+// LoadSettings answers, have some that are not known as such.
+var secretOperations = []string{"LoadSettings", "StoreSettings", "StoreProviderTokens", "CreateCustomSecret", "UpdateCustomSecret"}
 
 // loggedBody is the first 200 bytes of the body, with known secrets masked.
 func (d *deps) loggedBody(ctx context.Context, x *exchange.Exchange) string {
@@ -243,7 +244,7 @@ func (d *deps) loggedBody(ctx context.Context, x *exchange.Exchange) string {
 	if len(x.Body) == 0 {
 		return ""
 	}
-	if slices.Contains(secretOperations, x.Operation) {
+	if x.Withheld {
 		return "(withheld)"
 	}
 	// Masking before cutting: half a secret is one too.

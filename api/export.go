@@ -8,6 +8,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/openhands-local/openhands-local/api/archive"
+	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 )
@@ -51,6 +52,7 @@ func (d *deps) export(c echo.Context) error {
 	if o.Secrets, err = boolQuery(c, "secrets"); err != nil {
 		return err
 	}
+	exchange.From(r.Context()).Withheld = o.Secrets
 	if o.Secrets && !d.maySeeSecrets(r) {
 		return errKeepsSecrets
 	}
@@ -64,6 +66,7 @@ func (d *deps) export(c echo.Context) error {
 
 // backup answers the store's file as it is at this moment.
 func (d *deps) backup(c echo.Context) error {
+	exchange.From(c.Request().Context()).Withheld = true
 	if d.Backup == nil {
 		return errNothingKept
 	}

@@ -24,6 +24,7 @@ type operation struct {
 	gen.Operation
 	handle    echo.HandlerFunc
 	unwritten bool // it has no handler yet but the generated one
+	secret    bool // its bodies are not shown
 }
 
 // A call is what the handler of an operation gets.

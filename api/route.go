@@ -53,7 +53,7 @@ func (d *deps) route(next echo.HandlerFunc) echo.HandlerFunc {
 			return next(c)
 		}
 		op := d.operations[checks.ID]
-		x.Operation, x.Conversation = op.Name, params["conversation_id"]
+		x.Operation, x.Conversation, x.Withheld = op.Name, params["conversation_id"], op.secret
 		d.activity.note(x)
 		return d.operate(c, x, op, checks, params)
 	}

@@ -47,6 +47,11 @@ type Exchange struct {
 	Method    string // of a socket's message the name of its event: "oh_user_action"
 	Path      string // decoded, valid UTF-8, without the query
 
+	// Connection is, of a socket's message, the ID of the request that opened its
+	// connection; Sent tells that it is one of the server's.
+	Connection string
+	Sent       bool
+
 	// Operation is one of the contract ("AddEvent"), or by its path with the
 	// names of its parameters what is ours alone
 	// ("/_local/conversations/:id/stream"); "" when neither was reached. There
@@ -57,6 +62,7 @@ type Exchange struct {
 	Lenient      []string // why OpenHands 0.53.0 would have refused what was done
 	EventID      int64    // of the event that was stored, -1 for none
 	Refusal      *Refusal // nil for none
+	Withheld     bool     // the bodies hold keys: nobody shows them
 	Waits        string   // what the answer waited for, one of WaitsFor…; "" for nothing
 	Fault        string   // the name of what went wrong on purpose; "" for nothing
 
