@@ -73,6 +73,16 @@ func latestEventID(text string) int64 {
 
 // connect lets a client in, or tells it why not.
 func (s *Server) connect(socket *socketio.Socket) error {
+	err := s.answer(socket)
+	if refusal, ok := err.(*socketio.Refusal); ok && s.c.Sent != nil {
+		text, _ := json.Marshal(refusal) // of strings
+		s.sent(socket, "connect_error", text)
+	}
+	return err
+}
+
+// answer lets a client in, or returns the refusal.
+func (s *Server) answer(socket *socketio.Socket) error {
 	if refusal := s.admit(socket); refusal != nil {
 		return refusal
 	}
@@ -110,6 +120,7 @@ func (s *Server) letIn(socket *socketio.Socket) error {
 	if err := socket.Accept(); err != nil {
 		return err
 	}
+	s.sent(socket, "connect", nil)
 	out.waits = false
 	if err := s.follow(out, at); err != nil {
 		return err
@@ -121,6 +132,7 @@ func (s *Server) letIn(socket *socketio.Socket) error {
 	context.AfterFunc(ctx, closed)
 	if failure != nil {
 		socket.Send(frame(failure))
+		s.sent(socket, "oh_event", failure)
 	}
 	return nil
 }
@@ -140,7 +152,8 @@ func (s *Server) replay(ctx context.Context, out *sender, after int64) (at int64
 			return at, err
 		}
 		// No flags: what GET /events leaves out is sent.
-		if err := out.send(e.JSON, frame(event.AppendServed(nil, e.ID, e.JSON, 0))); err != nil {
+		text := event.AppendServed(nil, e.ID, e.JSON, 0)
+		if err := out.send(e.JSON, outgoing{id: e.ID, text: text, frame: frame(text)}); err != nil {
 			return at, err
 		}
 	}
@@ -173,19 +186,25 @@ func (s *Server) send(out *sender, f *feed.Follower) {
 			if !errors.Is(err, store.ErrNotFound) {
 				s.c.Log.Error("socket: cannot follow", "conversation", id, "error", err.Error())
 			}
-			socket.Disconnect()
+			s.disconnect(socket)
 			return
 		case item.Notice == nil:
-			if f, sent := s.frames.of(item); sent {
-				_ = out.send(item.Event.JSON, f) // who is too slow is cut off
+			if text, f, sent := s.frames.of(item); sent {
+				_ = out.send(item.Event.JSON, outgoing{id: item.Event.ID, text: text, frame: f}) // who is too slow is cut off
 			}
 		case item.Notice.Kind == feed.Ended:
-			socket.Disconnect()
+			s.disconnect(socket)
 			return
 		case item.Notice.Kind == feed.Update:
-			_ = out.send(item.Notice.Update, frame(item.Notice.Update))
+			_ = out.send(item.Notice.Update, outgoing{id: -1, text: item.Notice.Update, frame: frame(item.Notice.Update)})
 		}
 	}
+}
+
+// disconnect puts a socket out.
+func (s *Server) disconnect(socket *socketio.Socket) {
+	socket.Disconnect()
+	s.sent(socket, "disconnect", nil)
 }
 
 // leftOut tells whether an error is of a damaged event alone, and writes the

@@ -59,35 +59,47 @@ type sender struct {
 	s            *Server
 	socket       *socketio.Socket
 	conversation string
-	waits        bool            // for room in the queue of a slow client, rather than cut it off
-	kept         *socketio.Frame // that comes after the next one
+	waits        bool      // for room in the queue of a slow client, rather than cut it off
+	kept         *outgoing // that comes after the next one
 }
 
-// send sends a message. Its error is that of [socketio.Socket.Emit].
-func (o *sender) send(body []byte, f socketio.Frame) error {
+// outgoing is an oh_event.
+type outgoing struct {
+	id    int64  // of a stored event, -1 for none
+	text  []byte // of the event in the frame; nil when nobody wants to know
+	frame socketio.Frame
+	fault string // the name of what goes wrong with it
+}
+
+// send sends a message, whose body a fault is asked for. Its error is that of
+// [socketio.Socket.Emit].
+func (o *sender) send(body []byte, m outgoing) error {
 	if fault := o.s.fault(o.socket, o.conversation, "oh_event", body); fault != nil {
+		m.fault = fault.Name
 		switch fault.Action {
 		case Drop:
+			o.s.sentEvent(o.socket, "oh_event", m, "not sent")
 			return nil
 		case Hold:
 			if !wait(o.socket.Context(), fault.Hold) {
 				return context.Cause(o.socket.Context())
 			}
 		case Double:
-			if err := o.put(f); err != nil {
+			if err := o.put(m); err != nil {
 				return err
 			}
 		case Reorder:
 			if o.kept == nil {
-				o.kept = &f
+				o.kept = &m
 				return nil
 			}
 		case Cut:
+			o.s.sentEvent(o.socket, "oh_event", m, "not sent: the connection is cut")
 			o.socket.Cut()
 			return nil
 		}
 	}
-	err := o.put(f)
+	err := o.put(m)
 	if kept := o.kept; kept != nil && err == nil {
 		o.kept = nil
 		err = o.put(*kept)
@@ -95,11 +107,15 @@ func (o *sender) send(body []byte, f socketio.Frame) error {
 	return err
 }
 
-func (o *sender) put(f socketio.Frame) error {
+func (o *sender) put(m outgoing) error {
 	if o.waits {
-		return o.socket.Emit(o.socket.Context(), f)
+		if err := o.socket.Emit(o.socket.Context(), m.frame); err != nil {
+			return err
+		}
+	} else if !o.socket.Send(m.frame) {
+		return nil // who is too slow is cut off
 	}
-	o.socket.Send(f) // who is too slow is cut off
+	o.s.sentEvent(o.socket, "oh_event", m, "")
 	return nil
 }
 
@@ -109,7 +125,7 @@ func (s *Server) act(socket *socketio.Socket, e *socketio.Event) {
 	if len(e.Args) == 1 {
 		body = e.Args[0]
 	}
-	x := s.begin(socket, e)
+	x := begin(socket, e.Name)
 	if fault := s.fault(socket, x.Conversation, e.Name, body); fault != nil {
 		x.Fault = fault.Name
 		switch fault.Action {
@@ -119,7 +135,7 @@ func (s *Server) act(socket *socketio.Socket, e *socketio.Event) {
 				return
 			}
 		case Double:
-			twin := s.begin(socket, e)
+			twin := begin(socket, e.Name)
 			twin.Fault = fault.Name
 			s.take(socket, e, twin)
 		case Reorder:

@@ -13,7 +13,8 @@ import (
 // event is encoded once and not for each socket that follows. The zero value has
 // none.
 type frames struct {
-	kept [64]latest
+	texts bool // somebody wants to know what is in them
+	kept  [64]latest
 }
 
 // latest is what was encoded last in one place of the cache.
@@ -22,6 +23,7 @@ type latest struct {
 	conversation string
 	birth        uint64
 	id           int64
+	text         []byte // the event in it
 	frame        socketio.Frame
 	sent         bool
 }
@@ -31,9 +33,9 @@ const maxKept = 64 << 10
 
 var seed = maphash.MakeSeed()
 
-// of is the frame of an event for sockets that are connected; sent is false when
-// it goes to none.
-func (f *frames) of(i feed.Item) (frame socketio.Frame, sent bool) {
+// of is an event as sockets that are connected are sent it, and its frame; sent
+// is false when it goes to none.
+func (f *frames) of(i feed.Item) (text []byte, frame socketio.Frame, sent bool) {
 	if len(i.Event.JSON) > maxKept {
 		return encode(i)
 	}
@@ -42,15 +44,17 @@ func (f *frames) of(i feed.Item) (frame socketio.Frame, sent bool) {
 	defer l.mu.Unlock()
 	if l.birth != i.Birth || l.id != i.Event.ID || l.conversation != i.Conversation {
 		l.conversation, l.birth, l.id = i.Conversation, i.Birth, i.Event.ID
-		l.frame, l.sent = encode(i)
+		if l.text, l.frame, l.sent = encode(i); !f.texts {
+			l.text = nil
+		}
 	}
-	return l.frame, l.sent
+	return l.text, l.frame, l.sent
 }
 
-func encode(i feed.Item) (f socketio.Frame, sent bool) {
-	text, sent := event.AppendLive(nil, i.Event.ID, i.Event.JSON, event.Flags(i.Event.Flags))
+func encode(i feed.Item) (text []byte, f socketio.Frame, sent bool) {
+	text, sent = event.AppendLive(nil, i.Event.ID, i.Event.JSON, event.Flags(i.Event.Flags))
 	if !sent {
-		return socketio.Frame{}, false
+		return nil, socketio.Frame{}, false
 	}
-	return frame(text), true
+	return text, frame(text), true
 }

@@ -51,6 +51,10 @@ type Config struct {
 	LoggedIn func(*http.Request) bool
 	// Done, when set, takes the exchange of each message that a client has sent.
 	Done func(*exchange.Exchange)
+	// Sent, when set, takes that of each message that a client is sent, or would
+	// have been but for a fault, with its text: the argument of an event, of a
+	// refusal the object.
+	Sent func(x *exchange.Exchange, text []byte)
 	// Fault, when set, is asked for each message what goes wrong with it on
 	// purpose; it returns nil for nothing.
 	Fault func(Message) *Fault
@@ -70,7 +74,7 @@ type Server struct {
 
 // New returns a server. It needs a Shutdown.
 func New(c Config) *Server {
-	s := &Server{c: c}
+	s := &Server{c: c, frames: frames{texts: c.Sent != nil}}
 	c.Engine.Dialect = engineio.Python
 	s.sockets = socketio.New(socketio.Options{
 		Engine: c.Engine,
@@ -99,11 +103,31 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// begin begins the exchange of what a client sends.
-func (s *Server) begin(socket *socketio.Socket, e *socketio.Event) *exchange.Exchange {
-	x := exchange.New(exchange.Socket, e.Name, socket.Request().URL.Path)
-	x.Conversation = query(socket).first("conversation_id")
+// begin begins the exchange of a message, either way.
+func begin(socket *socketio.Socket, name string) *exchange.Exchange {
+	r := socket.Request()
+	x := exchange.New(exchange.Socket, name, r.URL.Path)
+	x.Conversation, x.Connection = query(socket).first("conversation_id"), exchange.From(r.Context()).ID
 	return x
+}
+
+// sent tells Config.Sent of a message that is no event: of a packet, by its name.
+func (s *Server) sent(socket *socketio.Socket, name string, text []byte) {
+	s.sentEvent(socket, name, outgoing{id: -1, text: text}, "")
+}
+
+// sentEvent tells Config.Sent of a message, if anybody wants to know, and why it
+// was not sent after all, "" when it was.
+func (s *Server) sentEvent(socket *socketio.Socket, name string, m outgoing, lost string) {
+	if s.c.Sent == nil {
+		return
+	}
+	x := begin(socket, name)
+	x.Sent, x.EventID, x.Fault = true, m.id, m.fault
+	if lost != "" {
+		x.Refusal = &exchange.Refusal{Msg: lost}
+	}
+	s.c.Sent(x, m.text)
 }
 
 // take stores what a client sends, and ends its exchange.
@@ -132,7 +156,9 @@ func (s *Server) store(socket *socketio.Socket, e *socketio.Event, x *exchange.E
 		return err.Error()
 	}
 	x.Lenient = added.Lenient
-	e.Ack()
+	if e.Ack(); e.WantsAck() {
+		s.sent(socket, "ack", nil)
+	}
 	if added.Dropped {
 		return "the settings' model is not known to see images"
 	}

@@ -121,9 +121,12 @@ type Event struct {
 // answer once is up to the caller.
 func (e *Event) Ack(args ...json.RawMessage) { e.AckBinary(nil, args...) }
 
+// WantsAck tells whether the client asked for an answer.
+func (e *Event) WantsAck() bool { return e.id != "" }
+
 // AckBinary is Ack with attachments: see [EncodeBinaryEvent].
 func (e *Event) AckBinary(attachments [][]byte, args ...json.RawMessage) {
-	if e.id != "" {
+	if e.WantsAck() {
 		e.socket.Send(encodeArgs(typeAck, e.socket.namespace, e.id, attachments, args))
 	}
 }
