@@ -96,9 +96,14 @@ func spread(b *testing.B, clients []*client, n int, requests ...[]byte) time.Dur
 
 // startServer runs a server in this process and returns its address.
 func startServer(b *testing.B, data string) string {
+	return startServerWith(b, server.Config{Data: data})
+}
+
+func startServerWith(b *testing.B, c server.Config) string {
 	b.Helper()
+	c.Addr = "127.0.0.1:0"
 	ctx, cancel := context.WithCancel(context.Background())
-	s, err := server.New(ctx, server.Config{Addr: "127.0.0.1:0", Data: data})
+	s, err := server.New(ctx, c)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -174,6 +179,20 @@ func BenchmarkAddEvent(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkAddEventJournal compares a server that keeps a journal with one that
+// keeps none.
+func BenchmarkAddEventJournal(b *testing.B) {
+	const connections = 64
+	with, without := startServerWith(b, server.Config{Data: b.TempDir(), Journal: 1000}), startServer(b, b.TempDir())
+	mine, theirs := make([]*client, connections), make([]*client, connections)
+	for i := range connections {
+		mine[i], theirs[i] = dial(b, with), dial(b, without)
+	}
+	inTurns(b,
+		func(n int) time.Duration { return spread(b, mine, n, postRequest("c")) },
+		func(n int) time.Duration { return spread(b, theirs, n, postRequest("c")) }, "x-off")
 }
 
 // BenchmarkAddEventLatency compares the median of one connection with that of

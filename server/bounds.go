@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/openhands-local/openhands-local/api/exchange"
+	"github.com/openhands-local/openhands-local/server/journal"
 )
 
 // bounds are the times that a connection may take. There is none for an answer
@@ -40,7 +41,7 @@ func (s *Server) timed(w http.ResponseWriter, r *http.Request, x *exchange.Excha
 	if r.Body != nil && r.Body != http.NoBody {
 		_ = answer.control.SetReadDeadline(time.Now().Add(s.c.bounds.body))
 		answer.rest = r.Body
-		answer.body = timedBody{ReadCloser: http.MaxBytesReader(w, r.Body, s.c.MaxBody), control: &answer.control}
+		answer.body = timedBody{ReadCloser: http.MaxBytesReader(w, r.Body, s.c.MaxBody), answer: answer}
 		r.Body = &answer.body
 	}
 	return answer
@@ -50,15 +51,18 @@ func (s *Server) timed(w http.ResponseWriter, r *http.Request, x *exchange.Excha
 // on in a body that a handler has given up.
 type timedBody struct {
 	io.ReadCloser
-	control *http.ResponseController
-	begun   bool // to be read
+	answer *answerWriter
+	begun  bool // to be read
 }
 
 func (b *timedBody) Read(p []byte) (int, error) {
 	b.begun = true
 	n, err := b.ReadCloser.Read(p)
+	if b.answer.entry != nil {
+		_, _ = b.answer.entry.Request.Write(p[:n])
+	}
 	if err == io.EOF {
-		_ = b.control.SetReadDeadline(time.Time{})
+		_ = b.answer.control.SetReadDeadline(time.Time{})
 	}
 	return n, err
 }
@@ -75,6 +79,8 @@ type answerWriter struct {
 	rest    io.Reader // the body as net/http made it, nil for none
 	early   bool      // the answer does not wait for the rest
 	fault   *spoiler  // what goes wrong on purpose; nil for nothing
+
+	entry *journal.Entry // what the journal keeps of both bodies, nil for nothing
 }
 
 // begin has an answer sent at once that was made without a look at the body: left
@@ -138,6 +144,9 @@ func (w *answerWriter) write(b []byte) (written int, err error) {
 		_ = w.control.SetWriteDeadline(time.Now().Add(w.s.c.bounds.answer)) // net/http takes it back after the request
 		var n int
 		n, err = w.ResponseWriter.Write(b[:min(len(b), answerPart)])
+		if w.entry != nil {
+			_, _ = w.entry.Response.Write(b[:n])
+		}
 		written, b = written+n, b[n:]
 	}
 	w.x.Bytes += int64(written)

@@ -71,6 +71,9 @@ type Config struct {
 	// LogSlow is how long the answer to a request may take until a warning
 	// says how long it took; 0 never warns. Sockets and streams are never slow.
 	LogSlow time.Duration
+	// Journal is how many exchanges /_local/requests shows, the latest ones; 0
+	// keeps none.
+	Journal int
 	// Pprof serves the profiles of package net/http/pprof at /_local/pprof/.
 	Pprof bool
 	// Import is a file or folder to begin with (see archive.Import). What it
@@ -162,6 +165,9 @@ func (c Config) Check() error {
 	}
 	if c.LogSlow < 0 {
 		wrong("log slow %v: want a duration above 0, or 0 for no warnings", c.LogSlow)
+	}
+	if c.Journal < 0 {
+		wrong("journal %d: want a number of requests, or 0 for none", c.Journal)
 	}
 	if c.MaxBody < 0 {
 		wrong("max body %d: want a number of bytes above 0", c.MaxBody)

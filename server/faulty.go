@@ -50,10 +50,10 @@ func (s *Server) Faults() *faults.Set { return s.faults }
 func (s *Server) faultPages() map[string]api.Handler {
 	return map[string]api.Handler{
 		"GET /faults": func(w http.ResponseWriter, _ *http.Request) error {
-			return writeJSON(w, map[string]any{"faults": s.faults.List()})
+			return writeJSON(w, http.StatusOK, map[string]any{"faults": s.faults.List()})
 		},
 		"GET /faults/presets": func(w http.ResponseWriter, _ *http.Request) error {
-			return writeJSON(w, map[string]any{"presets": faults.Presets})
+			return writeJSON(w, http.StatusOK, map[string]any{"presets": faults.Presets})
 		},
 		"POST /faults": func(w http.ResponseWriter, r *http.Request) error {
 			text, err := io.ReadAll(r.Body)
@@ -68,7 +68,7 @@ func (s *Server) faultPages() map[string]api.Handler {
 			if err != nil {
 				return err
 			}
-			return writeJSON(w, map[string]any{"faults": added})
+			return writeJSON(w, http.StatusOK, map[string]any{"faults": added})
 		},
 		"DELETE /faults": func(w http.ResponseWriter, _ *http.Request) error {
 			s.faults.Clear()
@@ -86,7 +86,7 @@ func (s *Server) faultPages() map[string]api.Handler {
 	}
 }
 
-func writeJSON(w http.ResponseWriter, v any) error {
+func writeJSON(w http.ResponseWriter, status int, v any) error {
 	var text bytes.Buffer
 	e := json.NewEncoder(&text)
 	e.SetEscapeHTML(false)
@@ -95,6 +95,7 @@ func writeJSON(w http.ResponseWriter, v any) error {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", fmt.Sprint(text.Len()))
+	w.WriteHeader(status)
 	_, err := w.Write(text.Bytes())
 	return err
 }

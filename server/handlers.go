@@ -48,6 +48,7 @@ func (s *Server) exchanges(next http.Handler) http.Handler {
 		w.Header().Set("X-Request-Id", x.ID)
 		r = r.WithContext(x.Context(r.Context()))
 		answer := s.timed(w, r, x)
+		answer.entry = s.entry(r)
 		s.exchange(next, answer, r)
 		answer.end()
 	})
@@ -61,6 +62,7 @@ func (s *Server) exchange(next http.Handler, w *answerWriter, r *http.Request) {
 			w.x.Status = cmp.Or(w.x.Status, http.StatusOK)
 		}
 		s.done(w.x)
+		s.keep(w)
 	}()
 	next.ServeHTTP(w, r)
 	w.fault.finish()

@@ -43,6 +43,7 @@ import (
 	"github.com/openhands-local/openhands-local/gen"
 	"github.com/openhands-local/openhands-local/server/agent"
 	"github.com/openhands-local/openhands-local/server/faults"
+	"github.com/openhands-local/openhands-local/server/journal"
 	"github.com/openhands-local/openhands-local/server/ui"
 	"github.com/openhands-local/openhands-local/store"
 )
@@ -67,6 +68,7 @@ type Server struct {
 	login         *login
 	metrics       *metrics
 	faults        *faults.Set
+	journal       *journal.Journal // nil for none
 	info          Info
 	isNew         bool
 	http          *http.Server
@@ -127,8 +129,9 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if s.conversations, err = s.rules(ctx, player); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	s.journal = s.newJournal()
 	s.live = live.New(live.Config{
-		Conversations: s.conversations, Key: key.Key(c.Key), LoggedIn: s.login.has, Done: s.done, Fault: s.message, Log: c.Log,
+		Conversations: s.conversations, Key: key.Key(c.Key), LoggedIn: s.login.has, Done: s.received, Sent: s.sent(), Fault: s.message, Log: c.Log,
 		Engine: engineio.Options{HoldPing: s.faults.HoldsPing, CheckOrigin: c.Access.Check, AllowOrigin: c.Access.CORS},
 	})
 	s.metrics.gauge("agent_runs", "Conversations that have an agent at work.", player.Runs)
@@ -225,6 +228,7 @@ func (s *Server) local() map[string]api.Handler {
 		}
 	}
 	pages := map[string]api.Handler{"GET /metrics": plain(s.metrics.handler())}
+	maps.Copy(pages, s.requests())
 	if s.c.Pprof {
 		pages["GET /pprof/*"] = plain(http.HandlerFunc(profiles))
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/openhands-local/openhands-local/server"
+	"github.com/openhands-local/openhands-local/server/journal"
 	"github.com/openhands-local/openhands-local/server/scratch"
 )
 
@@ -30,6 +31,7 @@ const (
 // machine.
 type execCmd struct {
 	Data    string   `help:"Folder that keeps everything, or \"memory\"; a temporary folder unless set." placeholder:"DIR"`
+	HAR     string   `name:"har" help:"When the command has ended, write what was asked and answered here as an HTTP Archive." placeholder:"FILE"`
 	Command []string `arg:"" passthrough:"partial" help:"The command and its arguments, after --."`
 	serverFlags
 }
@@ -49,6 +51,9 @@ func (x *execCmd) Run(e *env) error {
 	}
 	if len(x.Command) == 0 {
 		return &failure{statusNoServer, errors.New("exec: want a command after --")}
+	}
+	if x.HAR != "" && x.Journal == 0 {
+		return &failure{statusNoServer, errors.New("exec: --har wants a --journal above 0")}
 	}
 	child := exec.Command(x.Command[0], x.Command[1:]...)
 	if child.Err != nil {
@@ -82,6 +87,14 @@ func (x *execCmd) Run(e *env) error {
 	}
 	child.Env = append(child.Environ(), "OPENHANDS_LOCAL_URL="+srv.Info().URL)
 	err = during(e, srv, child)
+	if x.HAR != "" {
+		if failed := replaceFile(x.HAR, srv.WriteHAR, nil); failed != nil {
+			fmt.Fprintln(e.stderr, "openhands-local: exec:", failed)
+		}
+		if dropped := srv.Journal().Page(journal.Query{}).Dropped; dropped > 0 {
+			fmt.Fprintf(e.stderr, "openhands-local: exec: %s lacks the first %s: a larger --journal keeps more\n", x.HAR, plural(dropped, "request", "requests"))
+		}
+	}
 	if lenient.Answers() > 0 {
 		fmt.Fprintf(e.stderr, "openhands-local: %v: --strict refuses, --log-requests tells which\n", &lenient)
 	}

@@ -35,6 +35,7 @@ type serverFlags struct {
 	Starting *time.Duration `help:"How long a conversation is told as STARTING once it runs. 0 is the default; with --strict the default is 1s, as in OpenHands." placeholder:"DURATION"`
 
 	LogSlow time.Duration `default:"1s" help:"Warn of a request that takes so long; 0 never does."`
+	Journal int           `default:"1000" help:"How many requests and messages of sockets /_local/requests shows, the latest; 0 keeps none." placeholder:"N"`
 	Pprof   bool          `help:"Serve profiles at /_local/pprof/, for go tool pprof."`
 }
 
@@ -51,7 +52,7 @@ func (f *serverFlags) config(e *env) server.Config {
 		Key: get("SESSION_API_KEY"), Agent: f.Agent, MaxRunning: f.MaxRunning, Starting: f.Starting, Strict: f.Strict, SetConversationID: get("ALLOW_SET_CONVERSATION_ID") == "1",
 		Settings: f.Settings, Import: f.Import, Faults: f.Faults, Workspace: f.Workspace, Frontend: f.Frontend, MaxBody: f.MaxBody, RateLimit: f.RateLimit, Seed: f.Seed,
 		Access:      server.Access{Hosts: f.AllowHost, Origins: append(f.CorsOrigin, list(get("PERMITTED_CORS_ORIGINS"))...)},
-		LogRequests: f.LogRequests, LogSlow: f.LogSlow, Pprof: f.Pprof, Log: slog.New(f.records(e.stderr, slog.LevelInfo)), Version: version(),
+		LogRequests: f.LogRequests, LogSlow: f.LogSlow, Pprof: f.Pprof, Journal: f.Journal, Log: slog.New(f.records(e.stderr, slog.LevelInfo)), Version: version(),
 	}
 }
 

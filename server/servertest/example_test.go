@@ -9,6 +9,7 @@ import (
 
 	"github.com/openhands-local/openhands-local/server"
 	"github.com/openhands-local/openhands-local/server/faults"
+	"github.com/openhands-local/openhands-local/server/journal"
 	"github.com/openhands-local/openhands-local/server/servertest"
 )
 
@@ -96,5 +97,32 @@ func TestServer_Faults(t *testing.T) {
 	var page struct{ Events []struct{ ID int } }
 	if err := json.NewDecoder(resp.Body).Decode(&page); err != nil || len(page.Events) != 2 {
 		t.Errorf("events = %+v (%v), want the one whose answer was lost, and the slow one", page.Events, err)
+	}
+}
+
+// A test of what a client sends: it waits for the request, and looks at both
+// sides of it.
+func TestRequests(t *testing.T) {
+	t.Parallel()
+	servertest.Needs(t, "POST /api/conversations/{conversation_id}/events")
+	s := servertest.NewServer(t, server.Config{Agent: "none"})
+	go func() { // a client that misspells a field
+		resp, err := http.Post(s.URL+"/api/conversations/c/events", "application/json", strings.NewReader(`{"action":"message","args":{"contnet":"Hi"}}`))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		resp.Body.Close()
+	}()
+	sent := s.Requests.Wait(journal.Query{Operation: "AddEvent", Conversation: "c"}, 1)[0]
+	if sent.Status != http.StatusUnprocessableEntity || sent.Refusal == nil || sent.Refusal.Loc != "body.args.contnet" {
+		t.Errorf("request = %v, want one that is refused for contnet", sent)
+	}
+	if !strings.Contains(string(sent.Request.Body), `"contnet":"Hi"`) || !strings.Contains(string(sent.Response.Body), `"detail"`) {
+		t.Errorf("bodies = %s, %s", sent.Request.Body, sent.Response.Body)
+	}
+	s.Requests.Clear()
+	if all := s.Requests.All(journal.Query{}); len(all) != 0 {
+		t.Errorf("after Clear there is %v", all)
 	}
 }

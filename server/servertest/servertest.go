@@ -24,6 +24,8 @@ type Server struct {
 	Lenient server.LenientCount
 	// Faults let things go wrong on purpose.
 	Faults Faults
+	// Requests is what the server was asked, and what it answered.
+	Requests Requests
 
 	t      testing.TB
 	config server.Config
@@ -45,6 +47,7 @@ func NewServer(t testing.TB, c server.Config) *Server {
 	t.Helper()
 	s := &Server{t: t}
 	s.Faults.s = s
+	s.Requests.s = s
 	if c.Addr == "" {
 		c.Addr = "127.0.0.1:0"
 	}
@@ -66,6 +69,9 @@ func NewServer(t testing.TB, c server.Config) *Server {
 		}
 	}
 	if _, benchmark := t.(*testing.B); !benchmark {
+		if c.Journal == 0 {
+			c.Journal = journalSize
+		}
 		wrap := c.Wrap
 		c.Wrap = func(h http.Handler) http.Handler {
 			if wrap != nil {

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/openhands-local/openhands-local/api/printable"
+	"github.com/openhands-local/openhands-local/server/journal"
+)
+
+// requestsCmd prints the journal of a server.
+type requestsCmd struct {
+	Follow       bool   `help:"Go on with each new one, over restarts of the server." short:"f"`
+	HAR          string `name:"har" help:"Write them to this file as an HTTP Archive, which browsers' tools open." placeholder:"FILE"`
+	Curl         bool   `help:"Print each as a command that asks again."`
+	Operation    string `help:"Only this operation." placeholder:"NAME"`
+	Conversation string `help:"Only of this conversation." placeholder:"ID"`
+	Status       string `help:"Only with this status: 422, or 4xx for all of its class."`
+	Method       string `help:"Only with this method, or these messages of sockets." placeholder:"NAME"`
+	Path         string `help:"Only with this path; with * at its end, with what begins so."`
+	URL          string `default:"http://localhost:3000" help:"Base URL of the server."`
+}
+
+// Help names what is not a flag.
+func (*requestsCmd) Help() string { return "SESSION_API_KEY is sent to a server that wants a key." }
+
+func (c *requestsCmd) Run(e *env) error {
+	query := url.Values{}
+	for name, value := range map[string]string{"operation": c.Operation, "conversation": c.Conversation, "status": c.Status, "method": c.Method, "path": c.Path} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	given := 0
+	for _, b := range []bool{c.Follow, c.HAR != "", c.Curl} {
+		if b {
+			given++
+		}
+	}
+	if given > 1 {
+		return usage("requests: want one of --follow, --har and --curl")
+	}
+	if c.Follow {
+		return c.follow(e, query)
+	}
+	switch {
+	case c.HAR != "":
+		query.Set("format", "har")
+		return replaceFile(c.HAR, func(w io.Writer) error { return c.copy(e, w, query) }, nil)
+	case c.Curl:
+		query.Set("format", "curl")
+		return c.copy(e, e.stdout, query)
+	}
+	answer, err := e.get(c.URL, "/_local/requests?"+query.Encode(), "")
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	var page journal.Page
+	if err := json.NewDecoder(answer.Body).Decode(&page); err != nil {
+		return fmt.Errorf("%s: requests: %w", c.URL, err)
+	}
+	if page.Dropped > 0 {
+		fmt.Fprintf(e.stderr, "openhands-local: %s before these gave way: a larger --journal keeps more\n", plural(page.Dropped, "request", "requests"))
+	}
+	for _, entry := range page.Entries {
+		if err := showEntry(e.stdout, entry); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *requestsCmd) copy(e *env, w io.Writer, query url.Values) error {
+	answer, err := e.get(c.URL, "/_local/requests?"+query.Encode(), "")
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	_, err = io.Copy(w, answer.Body)
+	return err
+}
+
+// follow prints what comes until the command is ended. A server that goes away is
+// waited for; the one that comes back begins with its first request.
+func (c *requestsCmd) follow(e *env, query url.Values) error {
+	answer, err := e.get(c.URL, "/_local/requests/stream?"+query.Encode(), "")
+	if err != nil {
+		return err
+	}
+	query.Set("after", "0")
+	for {
+		if err := showEntries(e.stdout, answer.Body); err != nil {
+			return err
+		}
+		for told := false; ; told = true {
+			select {
+			case <-e.Done():
+				return nil
+			case <-time.After(retryAfter):
+			}
+			if answer, err = e.get(c.URL, "/_local/requests/stream?"+query.Encode(), ""); err == nil {
+				fmt.Fprintln(e.stderr, "openhands-local: connected again")
+				break
+			}
+			var refused *refusal
+			if errors.As(err, &refused) && refused.status < http.StatusInternalServerError {
+				return err
+			}
+			if !told && e.Err() == nil {
+				fmt.Fprintf(e.stderr, "openhands-local: waiting for the server: %v\n", err)
+			}
+		}
+	}
+}
+
+// showEntries prints what a stream tells until it breaks off.
+func showEntries(w io.Writer, stream io.ReadCloser) error {
+	defer stream.Close()
+	for lines := bufio.NewReader(stream); ; {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			return nil
+		}
+		text, isEntry := strings.CutPrefix(line, "data: ")
+		if !isEntry {
+			continue
+		}
+		var entry journal.Entry
+		if err := json.Unmarshal([]byte(text), &entry); err != nil {
+			return fmt.Errorf("stream: %w", err)
+		}
+		if err := showEntry(w, &entry); err != nil {
+			return err
+		}
+	}
+}
+
+// showEntry prints one line.
+func showEntry(w io.Writer, entry *journal.Entry) error {
+	_, err := fmt.Fprintln(w, printable.Line(entry.String()))
+	return err
+}
