@@ -14,13 +14,13 @@ import (
 // pace and sent at the client's: no transaction waits for somebody's
 // connection, and writers go on. It has no name where that can be, so that
 // nothing is left of it when the process dies.
-func (s *Server) backup(ctx context.Context) (io.ReadCloser, int64, error) {
-	all, _ := s.store.(counted)
+func (d *world) backup(ctx context.Context) (io.ReadCloser, int64, error) {
+	all, _ := d.store.(counted)
 	kept, ok := all.Store.(*boltstore.Store)
 	if !ok {
 		return nil, 0, errors.New("nothing is kept")
 	}
-	f, err := os.CreateTemp(s.info.Data, ".backup-*")
+	f, err := os.CreateTemp(d.info.Data, ".backup-*")
 	if err != nil {
 		return nil, 0, err
 	}

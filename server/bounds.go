@@ -36,12 +36,12 @@ const unread = 256 << 10
 
 // timed cuts a client off that does not send the body that it has begun, or does
 // not read what it is answered.
-func (s *Server) timed(w http.ResponseWriter, r *http.Request, x *exchange.Exchange) *answerWriter {
-	answer := &answerWriter{ResponseWriter: w, s: s, r: r, x: x, control: *http.NewResponseController(w)}
+func (d *world) timed(w http.ResponseWriter, r *http.Request, x *exchange.Exchange) *answerWriter {
+	answer := &answerWriter{ResponseWriter: w, world: d, r: r, x: x, control: *http.NewResponseController(w)}
 	if r.Body != nil && r.Body != http.NoBody {
-		_ = answer.control.SetReadDeadline(time.Now().Add(s.c.bounds.body))
+		_ = answer.control.SetReadDeadline(time.Now().Add(d.s.c.bounds.body))
 		answer.rest = r.Body
-		answer.body = timedBody{ReadCloser: http.MaxBytesReader(w, r.Body, s.c.MaxBody), answer: answer}
+		answer.body = timedBody{ReadCloser: http.MaxBytesReader(w, r.Body, d.s.c.MaxBody), answer: answer}
 		r.Body = &answer.body
 	}
 	return answer
@@ -71,7 +71,7 @@ func (b *timedBody) Read(p []byte) (int, error) {
 // time.
 type answerWriter struct {
 	http.ResponseWriter
-	s       *Server
+	world   *world
 	r       *http.Request
 	x       *exchange.Exchange
 	control http.ResponseController
@@ -111,7 +111,7 @@ func (w *answerWriter) end() {
 
 func (w *answerWriter) WriteHeader(status int) {
 	if status >= http.StatusOK && w.x.Status == 0 && w.fault == nil {
-		if f := w.s.faults.Answer(w.x, w.r.Header, status); f != nil {
+		if f := w.world.faults.Answer(w.x, w.r.Header, status); f != nil {
 			w.spoil(f)
 		}
 	}
@@ -141,7 +141,7 @@ func (w *answerWriter) Write(b []byte) (int, error) {
 
 func (w *answerWriter) write(b []byte) (written int, err error) {
 	for err == nil && len(b) > 0 {
-		_ = w.control.SetWriteDeadline(time.Now().Add(w.s.c.bounds.answer)) // net/http takes it back after the request
+		_ = w.control.SetWriteDeadline(time.Now().Add(w.world.s.c.bounds.answer)) // net/http takes it back after the request
 		var n int
 		n, err = w.ResponseWriter.Write(b[:min(len(b), answerPart)])
 		if w.entry != nil {
@@ -151,7 +151,7 @@ func (w *answerWriter) write(b []byte) (written int, err error) {
 	}
 	w.x.Bytes += int64(written)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		w.s.write(w.x, slog.LevelWarn, "cut off: the client does not read the answer", slog.Duration("within", w.s.c.bounds.answer))
+		w.world.s.write(w.x, slog.LevelWarn, "cut off: the client does not read the answer", slog.Duration("within", w.world.s.c.bounds.answer))
 	}
 	return written, err
 }

@@ -204,6 +204,20 @@ func isNew(ctx context.Context, s store.Store) bool {
 	return errors.Join(err, err2) == nil && total == 0 && settings == nil
 }
 
+// firstSettings stores what a new folder begins with.
+func (c Config) firstSettings(ctx context.Context, st store.Store) error {
+	text, err := c.settings()
+	if err != nil || text == nil {
+		return err
+	}
+	return st.UpdateRecord(ctx, conversation.SettingsRecord, func(old []byte) ([]byte, error) {
+		if old != nil {
+			return old, nil
+		}
+		return text, nil
+	})
+}
+
 // A claim is what server.json has.
 type claim struct {
 	Info

@@ -38,7 +38,7 @@ func (c Config) newFaults() (*faults.Set, error) {
 }
 
 // Faults are what goes wrong on purpose.
-func (s *Server) Faults() *faults.Set { return s.faults }
+func (s *Server) Faults() *faults.Set { return s.world.faults }
 
 // faultPages are:
 //
@@ -47,10 +47,10 @@ func (s *Server) Faults() *faults.Set { return s.faults }
 //	DELETE /_local/faults           take all out
 //	DELETE /_local/faults/{name}    take one out
 //	GET    /_local/faults/presets   rules by name
-func (s *Server) faultPages() map[string]api.Handler {
+func (d *world) faultPages() map[string]api.Handler {
 	return map[string]api.Handler{
 		"GET /faults": func(w http.ResponseWriter, _ *http.Request) error {
-			return writeJSON(w, http.StatusOK, map[string]any{"faults": s.faults.List()})
+			return writeJSON(w, http.StatusOK, map[string]any{"faults": d.faults.List()})
 		},
 		"GET /faults/presets": func(w http.ResponseWriter, _ *http.Request) error {
 			return writeJSON(w, http.StatusOK, map[string]any{"presets": faults.Presets})
@@ -64,20 +64,20 @@ func (s *Server) faultPages() map[string]api.Handler {
 			if err != nil {
 				return err
 			}
-			added, err := s.faults.AddJSON(v)
+			added, err := d.faults.AddJSON(v)
 			if err != nil {
 				return err
 			}
 			return writeJSON(w, http.StatusOK, map[string]any{"faults": added})
 		},
 		"DELETE /faults": func(w http.ResponseWriter, _ *http.Request) error {
-			s.faults.Clear()
+			d.faults.Clear()
 			w.WriteHeader(http.StatusNoContent)
 			return nil
 		},
 		"DELETE /faults/:name": func(w http.ResponseWriter, r *http.Request) error {
 			name := strings.TrimPrefix(r.URL.Path, "/_local/faults/")
-			if !s.faults.Delete(name) {
+			if !d.faults.Delete(name) {
 				return fastapi.ValueError("there is no rule of this name").Refuse(pyjson.StringOf(name), "path", "name")
 			}
 			w.WriteHeader(http.StatusNoContent)
@@ -102,8 +102,8 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 
 // before lets a fault come before the handler of a request. It tells whether
 // that has answered it.
-func (s *Server) before(w http.ResponseWriter, r *http.Request) (answered bool) {
-	f := s.faults.Request(exchange.From(r.Context()), r.Header)
+func (d *world) before(w http.ResponseWriter, r *http.Request) (answered bool) {
+	f := d.faults.Request(exchange.From(r.Context()), r.Header)
 	if f == nil {
 		return false
 	}
@@ -127,11 +127,11 @@ func (s *Server) before(w http.ResponseWriter, r *http.Request) (answered bool) 
 }
 
 // message lets go wrong what a socket's client has sent or is sent.
-func (s *Server) message(m live.Message) *live.Fault {
-	f := s.faults.Message(m)
+func (d *world) message(m live.Message) *live.Fault {
+	f := d.faults.Message(m)
 	if f != nil && f.Action == faults.Restart {
-		s.conversations.Close()
-		s.live.Cut()
+		d.conversations.Close()
+		d.live.Cut()
 		f.Action = live.Cut
 	}
 	return f
@@ -184,7 +184,7 @@ func (f *spoiler) sleep(d time.Duration) bool {
 	select {
 	case <-timer.C:
 		return true
-	case <-f.w.s.stopping:
+	case <-f.w.world.stopping:
 		return true // at once: the server does not wait for a fault
 	case <-f.w.r.Context().Done():
 		return false

@@ -42,19 +42,19 @@ func noWebsocket(next http.Handler) http.Handler {
 // and tells of it when it is answered. The request that is handed on is a copy:
 // whatever is put in the place of its body, net/http knows the one that it
 // made, and whether a client still waits to be told to send it.
-func (s *Server) exchanges(next http.Handler) http.Handler {
+func (s *Server) exchanges() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := exchange.New(exchange.HTTP, r.Method, strings.ToValidUTF8(r.URL.Path, "\uFFFD"))
 		w.Header().Set("X-Request-Id", x.ID)
 		r = r.WithContext(x.Context(r.Context()))
-		answer := s.timed(w, r, x)
-		answer.entry = s.entry(r)
-		s.exchange(next, answer, r)
+		answer := s.world.timed(w, r, x)
+		answer.entry = s.world.entry(r)
+		s.exchange(answer, r)
 		answer.end()
 	})
 }
 
-func (s *Server) exchange(next http.Handler, w *answerWriter, r *http.Request) {
+func (s *Server) exchange(w *answerWriter, r *http.Request) {
 	s.metrics.inFlight.Inc()
 	defer func() { // also when the answer is cut off, by a panic
 		s.metrics.inFlight.Dec()
@@ -62,9 +62,9 @@ func (s *Server) exchange(next http.Handler, w *answerWriter, r *http.Request) {
 			w.x.Status = cmp.Or(w.x.Status, http.StatusOK)
 		}
 		s.done(w.x)
-		s.keep(w)
+		w.world.keep(w)
 	}()
-	next.ServeHTTP(w, r)
+	w.world.ServeHTTP(w, r)
 	w.fault.finish()
 }
 

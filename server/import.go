@@ -26,22 +26,21 @@ func Import(ctx context.Context, c Config, do func(store.Store) error) error {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	missing := missingFrom(c.Data)
-	s := &Server{c: c}
-	var err error
-	if s.store, _, err = openData(ctx, c.Data, c.Key, c.Log, newMetrics(c.Version)); err != nil {
+	st, _, err := openData(ctx, c.Data, c.Key, c.Log, newMetrics(c.Version))
+	if err != nil {
 		return err
 	}
-	was := isNew(ctx, s.store)
-	err = do(s.store)
+	was := isNew(ctx, st)
+	err = do(st)
 	switch {
 	case was && err == nil:
-		err = s.firstSettings(ctx)
-	case was && isNew(context.WithoutCancel(ctx), s.store):
+		err = c.firstSettings(ctx, st)
+	case was && isNew(context.WithoutCancel(ctx), st):
 		for _, name := range missing { // before another process can open it: the lock is still ours
 			_ = os.Remove(name) // no folder that has something in it; Windows keeps what is open
 		}
 	}
-	return errors.Join(err, s.store.Close())
+	return errors.Join(err, st.Close())
 }
 
 // missingFrom lists what is not there of a data folder, the innermost first.
@@ -56,18 +55,18 @@ func missingFrom(data string) (missing []string) {
 	})
 }
 
-// importFrom begins with what Config.Import names.
-func (s *Server) importFrom(ctx context.Context, path string) error {
-	sum, err := archive.Import(ctx, s.store, path, archive.ImportOptions{
+// importTo stores what Config.Import names.
+func (c Config) importTo(ctx context.Context, st store.Store) error {
+	sum, err := archive.Import(ctx, st, c.Import, archive.ImportOptions{
 		Settings: api.SettingsRecord,
 		Existing: archive.Skip,
 		LeftOut: func(what string, why error) {
-			s.c.Log.Warn("not imported", "what", what, "why", why)
+			c.Log.Warn("not imported", "what", what, "why", why)
 		},
 	})
 	if err != nil {
 		return fmt.Errorf("import: %w", err)
 	}
-	s.c.Log.Info("imported", "path", path, "conversations", sum.Conversations, "events", sum.Events, "existing", sum.Existing, "left_out", sum.LeftOut)
+	c.Log.Info("imported", "path", c.Import, "conversations", sum.Conversations, "events", sum.Events, "existing", sum.Existing, "left_out", sum.LeftOut)
 	return nil
 }

@@ -28,14 +28,14 @@ import (
 //	GET    /_local/requests/stream   each entry as a server-sent event, from now on
 const requestsPath = "/_local/requests"
 
-func (s *Server) newJournal() *journal.Journal {
-	if s.c.Journal == 0 {
+func (d *world) newJournal() *journal.Journal {
+	if d.s.c.Journal == 0 {
 		return nil
 	}
-	return journal.New(journal.Options{Limit: s.c.Journal, Secrets: func() ([]string, error) {
-		values, err := s.conversations.Secrets(context.Background())
-		if s.c.Key != "" {
-			values = append(values, s.c.Key)
+	return journal.New(journal.Options{Limit: d.s.c.Journal, Secrets: func() ([]string, error) {
+		values, err := d.conversations.Secrets(context.Background())
+		if d.s.c.Key != "" {
+			values = append(values, d.s.c.Key)
 		}
 		return values, err
 	}})
@@ -43,57 +43,57 @@ func (s *Server) newJournal() *journal.Journal {
 
 // Journal is what was asked and answered last, nil without Config.Journal. It can
 // be read after Run has returned, too.
-func (s *Server) Journal() *journal.Journal { return s.journal }
+func (s *Server) Journal() *journal.Journal { return s.world.journal }
 
 // WriteHAR writes the journal as an HTTP Archive.
 func (s *Server) WriteHAR(w io.Writer) error {
-	return journal.WriteHAR(w, s.journal.Page(journal.Query{}).Entries, s.info.URL, s.info.Version)
+	return journal.WriteHAR(w, s.world.journal.Page(journal.Query{}).Entries, s.world.info.URL, s.world.info.Version)
 }
 
 // entry begins what the journal keeps of a request, nil for nothing.
-func (s *Server) entry(r *http.Request) *journal.Entry {
-	if s.journal == nil || r.URL.Path == requestsPath || strings.HasPrefix(r.URL.Path, requestsPath+"/") {
+func (d *world) entry(r *http.Request) *journal.Entry {
+	if d.journal == nil || r.URL.Path == requestsPath || strings.HasPrefix(r.URL.Path, requestsPath+"/") {
 		return nil
 	}
 	return &journal.Entry{Query: r.URL.RawQuery, Request: journal.Message{Header: r.Header}}
 }
 
 // keep hands the journal an answered request.
-func (s *Server) keep(w *answerWriter) {
+func (d *world) keep(w *answerWriter) {
 	if w.entry == nil {
 		return
 	}
 	w.entry.Response.Header = w.Header()
-	s.journal.Add(w.x, w.entry)
+	d.journal.Add(w.x, w.entry)
 }
 
 // received ends the exchange of a socket's message.
-func (s *Server) received(x *exchange.Exchange) {
-	s.done(x)
-	if s.journal != nil {
+func (d *world) received(x *exchange.Exchange) {
+	d.s.done(x)
+	if d.journal != nil {
 		e := new(journal.Entry)
 		_, _ = e.Request.Write(x.Body)
-		s.journal.Add(x, e)
+		d.journal.Add(x, e)
 	}
 }
 
 // sent takes the messages that sockets are sent, nil when nobody wants them.
-func (s *Server) sent() func(*exchange.Exchange, []byte) {
-	if s.journal == nil {
+func (d *world) sent() func(*exchange.Exchange, []byte) {
+	if d.journal == nil {
 		return nil
 	}
 	return func(x *exchange.Exchange, text []byte) {
 		e := new(journal.Entry)
 		_, _ = e.Response.Write(text)
-		s.journal.Add(x, e)
+		d.journal.Add(x, e)
 	}
 }
 
 // requests are the handlers below requestsPath. Without a journal they say how to
 // get one.
-func (s *Server) requests() map[string]api.Handler {
+func (d *world) requests() map[string]api.Handler {
 	with := func(h api.Handler) api.Handler {
-		if s.journal != nil {
+		if d.journal != nil {
 			return h
 		}
 		return func(w http.ResponseWriter, r *http.Request) error {
@@ -102,10 +102,10 @@ func (s *Server) requests() map[string]api.Handler {
 		}
 	}
 	return map[string]api.Handler{
-		"GET /requests":        with(s.listRequests),
-		"GET /requests/stream": with(s.streamRequests),
+		"GET /requests":        with(d.listRequests),
+		"GET /requests/stream": with(d.streamRequests),
 		"DELETE /requests": with(func(w http.ResponseWriter, r *http.Request) error {
-			s.journal.Clear()
+			d.journal.Clear()
 			w.WriteHeader(http.StatusNoContent)
 			return nil
 		}),
@@ -127,7 +127,7 @@ var formats = []string{"json", "har", "curl"}
 
 // readRequestsQuery reads the parameters of a query that a handler knows. What is
 // wrong with them is a [*fastapi.Invalid].
-func (s *Server) readRequestsQuery(query string, known ...string) (q requestsQuery, err error) {
+func (d *world) readRequestsQuery(query string, known ...string) (q requestsQuery, err error) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
 		return q, fastapi.ValueError(err.Error()).Refuse(pyjson.StringOf(query), "query")
@@ -170,7 +170,7 @@ func (s *Server) readRequestsQuery(query string, known ...string) (q requestsQue
 		case name == "limit":
 			q.Limit = int(number(v, 1, 1<<31-1))
 		case name == "min":
-			q.min = int(number(v, 1, int64(s.c.Journal)))
+			q.min = int(number(v, 1, int64(d.s.c.Journal)))
 		case name == "wait":
 			var err error
 			if q.wait, err = time.ParseDuration(text); err != nil || q.wait < 0 || q.wait > maxWait {
@@ -189,8 +189,8 @@ func (s *Server) readRequestsQuery(query string, known ...string) (q requestsQue
 // listRequests answers the entries that match: the latest, or after an entry the
 // first ones. With wait it answers once there are min of them, or when the time is
 // over 404 with what came instead.
-func (s *Server) listRequests(w http.ResponseWriter, r *http.Request) error {
-	q, err := s.readRequestsQuery(r.URL.RawQuery, "limit", "wait", "min", "format")
+func (d *world) listRequests(w http.ResponseWriter, r *http.Request) error {
+	q, err := d.readRequestsQuery(r.URL.RawQuery, "limit", "wait", "min", "format")
 	if err != nil {
 		return err
 	}
@@ -200,26 +200,26 @@ func (s *Server) listRequests(w http.ResponseWriter, r *http.Request) error {
 		defer cancel()
 		go func() {
 			select {
-			case <-s.stopping:
+			case <-d.stopping:
 				cancel()
 			case <-ctx.Done():
 			}
 		}()
 		var short *journal.Shortfall
-		if _, err := s.journal.Wait(ctx, q.Query, q.min); errors.As(err, &short) {
+		if _, err := d.journal.Wait(ctx, q.Query, q.min); errors.As(err, &short) {
 			return writeJSON(w, http.StatusNotFound, short)
 		}
 	}
-	page := s.journal.Page(q.Query)
+	page := d.journal.Page(q.Query)
 	switch q.format {
 	case "har":
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Disposition", `attachment; filename="openhands-local.har"`)
-		return journal.WriteHAR(w, page.Entries, s.info.URL, s.info.Version)
+		return journal.WriteHAR(w, page.Entries, d.info.URL, d.info.Version)
 	case "curl":
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		for _, e := range page.Entries {
-			if _, err := fmt.Fprintln(w, e.Curl(s.info.URL)); err != nil {
+			if _, err := fmt.Fprintln(w, e.Curl(d.info.URL)); err != nil {
 				return err
 			}
 		}
@@ -230,8 +230,8 @@ func (s *Server) listRequests(w http.ResponseWriter, r *http.Request) error {
 
 // streamRequests sends each entry that matches as a server-sent event whose id is
 // its number: from now on, or after Last-Event-ID or after.
-func (s *Server) streamRequests(w http.ResponseWriter, r *http.Request) error {
-	q, err := s.readRequestsQuery(r.URL.RawQuery)
+func (d *world) streamRequests(w http.ResponseWriter, r *http.Request) error {
+	q, err := d.readRequestsQuery(r.URL.RawQuery)
 	if err != nil {
 		return err
 	}
@@ -240,7 +240,7 @@ func (s *Server) streamRequests(w http.ResponseWriter, r *http.Request) error {
 			return fastapi.IntParsing.Refuse(pyjson.StringOf(last), "header", "Last-Event-ID")
 		}
 	} else if !r.URL.Query().Has("after") {
-		q.After = s.journal.Page(journal.Query{}).Last
+		q.After = d.journal.Page(journal.Query{}).Last
 	}
 	exchange.From(r.Context()).Waits = exchange.WaitsForEvents
 	w.Header().Set("Content-Type", "text/event-stream")
@@ -250,8 +250,8 @@ func (s *Server) streamRequests(w http.ResponseWriter, r *http.Request) error {
 	beat := time.NewTicker(streamBeat)
 	defer beat.Stop()
 	for {
-		changed := s.journal.Changed()
-		page := s.journal.Page(q.Query)
+		changed := d.journal.Changed()
+		page := d.journal.Page(q.Query)
 		q.After = page.Last
 		for _, e := range page.Entries {
 			text, err := json.Marshal(e)
@@ -267,7 +267,7 @@ func (s *Server) streamRequests(w http.ResponseWriter, r *http.Request) error {
 		case <-changed:
 		case <-r.Context().Done():
 			return nil
-		case <-s.stopping:
+		case <-d.stopping:
 			return nil
 		case <-beat.C:
 			if _, err := io.WriteString(w, ": still here\n\n"); err != nil {

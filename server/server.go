@@ -4,8 +4,10 @@
 // [New] checks a [Config], binds its address, opens its data folder and wires
 // the rooms together:
 //
-//	request ─▶ exchange, bounds ─┬▶ rate limit ─▶ cache headers ─▶ Host, Origin, CORS ─▶ login ─▶ api ─▶ ui
-//	                             └▶ Host, Origin ─▶ api/live (Socket.IO)
+//	request ─▶ exchange, bounds ─▶ world ─┬▶ rate limit ─▶ cache headers ─▶ Host, Origin, CORS ─▶ login ─▶ api ─▶ ui
+//	                                      └▶ Host, Origin ─▶ api/live (Socket.IO)
+//
+// What it keeps, and the handlers over it, are a world (world.go).
 //
 // Before the handler in api, before the answer in bounds, and for each message in
 // api/live, package faults is asked what shall go wrong (faulty.go).
@@ -20,60 +22,34 @@ package server
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
 	"github.com/openhands-local/openhands-local/api"
-	"github.com/openhands-local/openhands-local/api/archive"
 	"github.com/openhands-local/openhands-local/api/contract"
-	"github.com/openhands-local/openhands-local/api/conversation"
-	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/api/key"
-	"github.com/openhands-local/openhands-local/api/live"
-	"github.com/openhands-local/openhands-local/api/live/engineio"
-	"github.com/openhands-local/openhands-local/gen"
-	"github.com/openhands-local/openhands-local/server/agent"
-	"github.com/openhands-local/openhands-local/server/faults"
-	"github.com/openhands-local/openhands-local/server/journal"
 	"github.com/openhands-local/openhands-local/server/ui"
-	"github.com/openhands-local/openhands-local/store"
 )
 
 // drainTime is how long requests under way may take once the server stops.
 const drainTime = 10 * time.Second
 
-// socketPath is that of Socket.IO, with and without a slash at the end.
-const socketPath = "/socket.io"
-
-// A Server is a bound address and an open store. Use Run, or Close if it
+// A Server is a bound address and a [world] behind it. Use Run, or Close if it
 // shall not run.
 type Server struct {
 	c         Config
 	listeners []net.Listener
-	store     store.Store
-	files     *workspaces
-
-	conversations *conversation.Service
-	live          *live.Server
-	frontend      *ui.UI // nil for none
-	login         *login
-	metrics       *metrics
-	faults        *faults.Set
-	journal       *journal.Journal // nil for none
-	info          Info
-	isNew         bool
-	http          *http.Server
-	contract      func() *contract.Contract
-	stopping      chan struct{} // closed when no more requests are taken
+	frontend  *ui.UI // nil for none
+	login     *login
+	metrics   *metrics
+	http      *http.Server
+	contract  func() *contract.Contract
+	world     *world
 }
 
 // New binds the address, then opens the data. All that is wrong with the
@@ -92,56 +68,26 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		c.bounds = defaultBounds
 	}
 	c.Access = c.Access.on(c.Addr)
-	s := &Server{c: c, login: newLogin(key.Key(c.Key), c.Access), contract: loadOnce(c), metrics: newMetrics(c.Version), stopping: make(chan struct{})}
+	s := &Server{c: c, login: newLogin(key.Key(c.Key), c.Access), contract: loadOnce(c), metrics: newMetrics(c.Version)}
 	var err error
-	if s.faults, err = c.newFaults(); err != nil {
-		return nil, err
-	}
 	if s.frontend, err = c.frontend(); err != nil {
 		return nil, err
 	}
 	if s.listeners, err = listen(ctx, c.Addr, c.Key); err != nil {
 		return nil, err
 	}
-	var folder string
-	if s.store, folder, err = openData(ctx, c.Data, c.Key, c.Log, s.metrics); err != nil {
+	if s.world, err = s.newWorld(ctx, c.Data); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.isNew = isNew(ctx, s.store)
-	if c.Import != "" {
-		if err := s.importFrom(ctx, c.Import); err != nil {
-			return nil, errors.Join(err, s.Close())
-		}
+	s.metrics.gauge("agent_runs", "Conversations that have an agent at work.", s.world.player.Runs)
+	s.metrics.gauge("followers", "Who is told what happens in conversations: sockets, agents at work, streams.", s.world.conversations.Followers)
+	s.metrics.gauge("sockets", "Clients of Socket.IO that are connected.", s.world.live.Sessions)
+	h := s.exchanges()
+	if c.Wrap != nil {
+		h = c.Wrap(h)
 	}
-	if s.isNew {
-		if err := s.firstSettings(ctx); err != nil {
-			return nil, errors.Join(err, s.Close())
-		}
-	}
-	if s.files, err = newWorkspaces(c.Workspace, folder); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	script, err := agent.ByName(c.agent())
-	if err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	player := &agent.Runner{Script: script, Log: c.Log}
-	if s.conversations, err = s.rules(ctx, player); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	s.journal = s.newJournal()
-	s.live = live.New(live.Config{
-		Conversations: s.conversations, Key: key.Key(c.Key), LoggedIn: s.login.has, Done: s.received, Sent: s.sent(), Fault: s.message, Log: c.Log,
-		Engine: engineio.Options{HoldPing: s.faults.HoldsPing, CheckOrigin: c.Access.Check, AllowOrigin: c.Access.CORS},
-	})
-	s.metrics.gauge("agent_runs", "Conversations that have an agent at work.", player.Runs)
-	s.metrics.gauge("followers", "Who is told what happens in conversations: sockets, agents at work, streams.", s.conversations.Followers)
-	s.metrics.gauge("sockets", "Clients of Socket.IO that are connected.", s.live.Sessions)
-	s.info = Info{URL: baseURL(s.listeners[0].Addr()), PID: os.Getpid(), Data: folder, Version: c.Version, API: gen.Version, Recorded: api.Recorded, Strict: c.Strict}
-	token := hexID(rand.Read)
-	writeClaim(claim{s.info, token})
 	s.http = &http.Server{
-		Handler:           s.handler(s.operations(key.Key(token))),
+		Handler:           h,
 		ReadHeaderTimeout: c.bounds.header,
 		IdleTimeout:       c.bounds.idle,
 		MaxHeaderBytes:    maxHeader,
@@ -168,142 +114,25 @@ func loadOnce(c Config) func() *contract.Contract {
 	})
 }
 
-// rules are those of the conversations in the opened store.
-func (s *Server) rules(ctx context.Context, player *agent.Runner) (*conversation.Service, error) {
-	first := SeedStart
-	if s.c.Seed != nil && s.c.Now == nil {
-		stored, err := conversation.Latest(ctx, s.store)
-		if err != nil {
-			return nil, err
-		}
-		if !stored.Before(first) {
-			first = stored.Add(clockStep)
-		}
-	}
-	now, newID := s.c.sources(first)
-	return conversation.New(conversation.Config{
-		Store: s.store, Now: now, NewID: newID, Strict: s.c.Strict,
-		Answers: player.Script != nil, Agent: player.Play, MaxRunning: s.c.maxRunning(), Starting: s.c.starting(), Removed: s.files.remove,
-	}), nil
-}
-
-// operations are the API.
-func (s *Server) operations(token key.Key) http.Handler {
-	c := api.Config{
-		Conversations: s.conversations,
-		Export: func(ctx context.Context, w io.Writer, o archive.ExportOptions) error {
-			_, err := archive.Export(ctx, s.store, w, o)
-			return err
-		},
-		Workspace:         s.files.open,
-		Contract:          s.contract,
-		Key:               key.Key(s.c.Key),
-		LoggedIn:          s.login.has,
-		Strict:            s.c.Strict,
-		SetConversationID: s.c.SetConversationID,
-		Started:           time.Now(),
-		Info:              s.info,
-		Token:             token,
-		Reset:             s.reset,
-		Local:             s.local(),
-		Before:            s.before,
-		Stopping:          s.stopping,
-		Log:               s.c.Log,
-	}
-	if s.frontend != nil {
-		c.Frontend = s.frontend
-	}
-	if s.info.Data != Memory {
-		c.Backup = s.backup
-	}
-	return api.New(c)
-}
-
-// local is what the server shows of itself, below /_local.
-func (s *Server) local() map[string]api.Handler {
-	plain := func(h http.Handler) api.Handler {
-		return func(w http.ResponseWriter, r *http.Request) error {
-			h.ServeHTTP(w, r)
-			return nil
-		}
-	}
-	pages := map[string]api.Handler{"GET /metrics": plain(s.metrics.handler())}
-	maps.Copy(pages, s.requests())
-	if s.c.Pprof {
-		pages["GET /pprof/*"] = plain(http.HandlerFunc(profiles))
-	}
-	maps.Copy(pages, s.faultPages())
-	return pages
-}
-
-// handler wires the rooms together.
-func (s *Server) handler(operations http.Handler) http.Handler {
-	h := s.login.wrap(operations)
-	h = s.c.Access.wrap(h)
-	h = cacheHeaders(h)
-	h = noWebsocket(h)
-	if s.c.RateLimit {
-		h = new(rateLimiter).wrap(h)
-	}
-	rest := h
-	h = s.exchanges(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != socketPath && r.URL.Path != socketPath+"/" {
-			rest.ServeHTTP(w, r)
-			return
-		}
-		x := exchange.From(r.Context())
-		x.Operation, x.Waits = socketPath, exchange.WaitsForSocket
-		if !s.before(w, r) {
-			s.live.ServeHTTP(w, r)
-		}
-	}))
-	if s.c.Wrap != nil {
-		h = s.c.Wrap(h)
-	}
-	return h
-}
-
-// reset begins as on an empty folder.
-func (s *Server) reset(ctx context.Context) error {
-	s.faults.Restart()
-	return s.conversations.Reset(ctx, func(ctx context.Context) error {
-		return errors.Join(s.files.removeAll(), s.firstSettings(ctx))
-	})
-}
-
-// firstSettings stores what a new folder begins with.
-func (s *Server) firstSettings(ctx context.Context) error {
-	text, err := s.c.settings()
-	if err != nil || text == nil {
-		return err
-	}
-	return s.store.UpdateRecord(ctx, conversation.SettingsRecord, func(old []byte) ([]byte, error) {
-		if old != nil {
-			return old, nil
-		}
-		return text, nil
-	})
-}
-
 // Info tells where the server is and what it keeps.
-func (s *Server) Info() Info { return s.info }
+func (s *Server) Info() Info { return s.world.info }
 
 // Ready is the line that says so: written once the port is bound and the
 // store open. It counts the operations of the contract's version. With a
 // frontend it ends with the address to open, where the key is for the reader
 // to put in.
 func (s *Server) Ready() string {
-	kept := s.info.Data
-	if s.isNew && kept != Memory {
+	kept := s.world.info.Data
+	if s.world.isNew && kept != Memory {
 		kept += " (new)"
 	}
 	status := api.ContractStatus()
 	line := fmt.Sprintf("ready %s data=%s agent=%s strict=%s key=%s api=%s operations=%d/%d",
-		s.info.URL, kept, s.c.agent(), yes(s.c.Strict), yes(s.c.Key != ""), api.Versions(), len(status.Implemented), status.Operations())
+		s.world.info.URL, kept, s.c.agent(), yes(s.c.Strict), yes(s.c.Key != ""), api.Versions(), len(status.Implemented), status.Operations())
 	if s.frontend == nil {
 		return line
 	}
-	line += fmt.Sprintf(" frontend=%s open=%s", s.frontend.Dir(), s.info.URL)
+	line += fmt.Sprintf(" frontend=%s open=%s", s.frontend.Dir(), s.world.info.URL)
 	if s.c.Key == "" {
 		return line + "/"
 	}
@@ -331,10 +160,9 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		s.c.Log.Info("stopping: waiting for requests under way")
 	}
-	close(s.stopping)
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
-	err = errors.Join(err, s.live.Shutdown(drain)) // first: its requests would keep the others waiting
+	err = errors.Join(err, s.world.stop(drain)) // first: its requests would keep the others waiting
 	if shut := s.http.Shutdown(drain); shut != nil {
 		err = errors.Join(err, shut, s.http.Close())
 	}
@@ -353,15 +181,8 @@ func (s *Server) Close() error {
 			errs = append(errs, err)
 		}
 	}
-	if s.conversations != nil {
-		s.conversations.Close()
-	}
-	if s.files != nil {
-		errs = append(errs, s.files.close())
-	}
-	removeClaim(s.info)
-	if s.store != nil {
-		errs = append(errs, s.store.Close())
+	if s.world != nil {
+		errs = append(errs, s.world.close())
 	}
 	return errors.Join(errs...)
 }

@@ -1,0 +1,222 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/openhands-local/openhands-local/api"
+	"github.com/openhands-local/openhands-local/api/archive"
+	"github.com/openhands-local/openhands-local/api/conversation"
+	"github.com/openhands-local/openhands-local/api/exchange"
+	"github.com/openhands-local/openhands-local/api/key"
+	"github.com/openhands-local/openhands-local/api/live"
+	"github.com/openhands-local/openhands-local/api/live/engineio"
+	"github.com/openhands-local/openhands-local/gen"
+	"github.com/openhands-local/openhands-local/server/agent"
+	"github.com/openhands-local/openhands-local/server/faults"
+	"github.com/openhands-local/openhands-local/server/journal"
+	"github.com/openhands-local/openhands-local/store"
+)
+
+// A world is what a server keeps, and what answers from it: all of the [Server]
+// but its addresses and what it tells of itself.
+type world struct {
+	s     *Server
+	info  Info
+	isNew bool
+	store store.Store
+	files *workspaces
+
+	conversations *conversation.Service
+	player        *agent.Runner
+	live          *live.Server
+	faults        *faults.Set
+	journal       *journal.Journal // nil for none
+	operations    http.Handler
+	stopping      chan struct{} // closed when no more requests are taken
+}
+
+// newWorld opens data, and wires what works with it together.
+func (s *Server) newWorld(ctx context.Context, data string) (*world, error) {
+	d := &world{s: s, stopping: make(chan struct{})}
+	if err := d.open(ctx, data); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return d, nil
+}
+
+func (d *world) open(ctx context.Context, data string) (err error) {
+	c := d.s.c
+	if d.faults, err = c.newFaults(); err != nil {
+		return err
+	}
+	var folder string
+	if d.store, folder, err = openData(ctx, data, c.Key, c.Log, d.s.metrics); err != nil {
+		return err
+	}
+	d.isNew = isNew(ctx, d.store)
+	if c.Import != "" {
+		if err := c.importTo(ctx, d.store); err != nil {
+			return err
+		}
+	}
+	if d.isNew {
+		if err := c.firstSettings(ctx, d.store); err != nil {
+			return err
+		}
+	}
+	if d.files, err = newWorkspaces(c.Workspace, folder); err != nil {
+		return err
+	}
+	script, err := agent.ByName(c.agent())
+	if err != nil {
+		return err
+	}
+	d.player = &agent.Runner{Script: script, Log: c.Log}
+	if d.conversations, err = d.rules(ctx); err != nil {
+		return err
+	}
+	d.journal = d.newJournal()
+	d.live = live.New(live.Config{
+		Conversations: d.conversations, Key: key.Key(c.Key), LoggedIn: d.s.login.has, Done: d.received, Sent: d.sent(), Fault: d.message, Log: c.Log,
+		Engine: engineio.Options{HoldPing: d.faults.HoldsPing, CheckOrigin: c.Access.Check, AllowOrigin: c.Access.CORS},
+	})
+	d.info = Info{URL: baseURL(d.s.listeners[0].Addr()), PID: os.Getpid(), Data: folder, Version: c.Version, API: gen.Version, Recorded: api.Recorded, Strict: c.Strict}
+	token := hexID(rand.Read)
+	writeClaim(claim{d.info, token})
+	d.operations = d.wrap(api.New(d.api(key.Key(token))))
+	return nil
+}
+
+// rules are those of the conversations in the opened store.
+func (d *world) rules(ctx context.Context) (*conversation.Service, error) {
+	c, first := d.s.c, SeedStart
+	if c.Seed != nil && c.Now == nil {
+		stored, err := conversation.Latest(ctx, d.store)
+		if err != nil {
+			return nil, err
+		}
+		if !stored.Before(first) {
+			first = stored.Add(clockStep)
+		}
+	}
+	now, newID := c.sources(first)
+	return conversation.New(conversation.Config{
+		Store: d.store, Now: now, NewID: newID, Strict: c.Strict,
+		Answers: d.player.Script != nil, Agent: d.player.Play, MaxRunning: c.maxRunning(), Starting: c.starting(), Removed: d.files.remove,
+	}), nil
+}
+
+// api is what the operations work with.
+func (d *world) api(token key.Key) api.Config {
+	c := api.Config{
+		Conversations: d.conversations,
+		Export: func(ctx context.Context, w io.Writer, o archive.ExportOptions) error {
+			_, err := archive.Export(ctx, d.store, w, o)
+			return err
+		},
+		Workspace:         d.files.open,
+		Contract:          d.s.contract,
+		Key:               key.Key(d.s.c.Key),
+		LoggedIn:          d.s.login.has,
+		Strict:            d.s.c.Strict,
+		SetConversationID: d.s.c.SetConversationID,
+		Started:           time.Now(),
+		Info:              d.info,
+		Token:             token,
+		Reset:             d.reset,
+		Local:             d.local(),
+		Before:            d.before,
+		Stopping:          d.stopping,
+		Log:               d.s.c.Log,
+	}
+	if d.s.frontend != nil {
+		c.Frontend = d.s.frontend
+	}
+	if d.info.Data != Memory {
+		c.Backup = d.backup
+	}
+	return c
+}
+
+// local is what the server shows of itself, below /_local.
+func (d *world) local() map[string]api.Handler {
+	plain := func(h http.Handler) api.Handler {
+		return func(w http.ResponseWriter, r *http.Request) error {
+			h.ServeHTTP(w, r)
+			return nil
+		}
+	}
+	pages := map[string]api.Handler{"GET /metrics": plain(d.s.metrics.handler())}
+	maps.Copy(pages, d.requests())
+	if d.s.c.Pprof {
+		pages["GET /pprof/*"] = plain(http.HandlerFunc(profiles))
+	}
+	maps.Copy(pages, d.faultPages())
+	return pages
+}
+
+// wrap puts around the operations what every request to them passes.
+func (d *world) wrap(h http.Handler) http.Handler {
+	h = d.s.login.wrap(h)
+	h = d.s.c.Access.wrap(h)
+	h = cacheHeaders(h)
+	h = noWebsocket(h)
+	if d.s.c.RateLimit {
+		h = new(rateLimiter).wrap(h)
+	}
+	return h
+}
+
+// socketPath is that of Socket.IO, with and without a slash at the end.
+const socketPath = "/socket.io"
+
+// ServeHTTP answers a request that has an exchange.
+func (d *world) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != socketPath && r.URL.Path != socketPath+"/" {
+		d.operations.ServeHTTP(w, r)
+		return
+	}
+	x := exchange.From(r.Context())
+	x.Operation, x.Waits = socketPath, exchange.WaitsForSocket
+	if !d.before(w, r) {
+		d.live.ServeHTTP(w, r)
+	}
+}
+
+// reset begins as on an empty folder.
+func (d *world) reset(ctx context.Context) error {
+	d.faults.Restart()
+	return d.conversations.Reset(ctx, func(ctx context.Context) error {
+		return errors.Join(d.files.removeAll(), d.s.c.firstSettings(ctx, d.store))
+	})
+}
+
+// stop ends what has no end of its own: streams, waits, and the connections of
+// sockets.
+func (d *world) stop(ctx context.Context) error {
+	close(d.stopping)
+	return d.live.Shutdown(ctx)
+}
+
+// close ends all runs and closes the store, once no request is under way.
+func (d *world) close() error {
+	if d.conversations != nil {
+		d.conversations.Close()
+	}
+	var errs []error
+	if d.files != nil {
+		errs = append(errs, d.files.close())
+	}
+	removeClaim(d.info)
+	if d.store != nil {
+		errs = append(errs, d.store.Close())
+	}
+	return errors.Join(errs...)
+}
