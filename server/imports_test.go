@@ -36,6 +36,7 @@ var imports = map[string][]string{
 	"server/workshop/bump":       {"api/conform", "api/contract", "api/contract/document", "api/contract/document/node", "api/printable", "gopkg.in/yaml.v3", "server/workshop/overlay", "server/workshop/recorded"},
 	"api/conform":                {"api/printable", "api/pyjson", "go.yaml.in/yaml/v3"},
 	"api/exchange":               nil,
+	"api/line":                   nil,
 	"api/key":                    nil,
 	"api/live":                   {"api/conversation", "api/event", "api/exchange", "api/feed", "api/key", "api/live/engineio", "api/live/socketio", "store"},
 	"api/live/engineio":          {"github.com/coder/websocket", "golang.org/x/sync/semaphore"},
@@ -61,7 +62,7 @@ var imports = map[string][]string{
 	"server/servertest":          {"api", "api/exchange", "gen", "server", "server/faults", "server/journal"},
 	"server/workshop/benchtable": nil,
 	"server/workshop/differ":     {"gen"},
-	"server/openhands-local":     {"api", "api/archive", "api/conform", "api/contract", "api/contract/document", "api/printable", "gen", "server", "server/journal", "server/scratch", "store", "store/boltstore", "github.com/alecthomas/kong"},
+	"server/openhands-local":     {"api", "api/archive", "api/conform", "api/contract", "api/contract/document", "api/line", "api/printable", "gen", "server", "server/journal", "server/scratch", "store", "store/boltstore", "github.com/alecthomas/kong"},
 	"server/workshop/coverage":   {"api", "api/conform", "gen"},
 	"server/workshop/dist":       nil,
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,8 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
+	"github.com/openhands-local/openhands-local/api/line"
 	"github.com/openhands-local/openhands-local/api/printable"
 )
 
@@ -28,19 +27,6 @@ type eventsCmd struct {
 
 // Help names what is not a flag.
 func (*eventsCmd) Help() string { return "SESSION_API_KEY is sent to a server that wants a key." }
-
-// shownEvent is what a line tells of an event.
-type shownEvent struct {
-	ID          int64
-	Timestamp   string
-	Source      string
-	Action      string
-	Observation string
-	Message     any
-	Extras      struct {
-		AgentState any `json:"agent_state"`
-	}
-}
 
 func (c *eventsCmd) Run(e *env) error {
 	conversation := "/conversations/" + url.PathEscape(c.ID)
@@ -62,11 +48,11 @@ func (c *eventsCmd) Run(e *env) error {
 			return fmt.Errorf("%s does not answer as OpenHands does: %w", c.URL, err)
 		}
 		for _, text := range page.Events {
-			if err := show(e.stdout, text); err != nil {
+			last, err := line.Event(text)
+			if err != nil {
 				return err
 			}
-			var last shownEvent
-			if err := json.Unmarshal(text, &last); err != nil {
+			if err := show(e.stdout, last); err != nil {
 				return err
 			}
 			start = last.ID + 1
@@ -125,85 +111,43 @@ const retryAfter = 200 * time.Millisecond
 // event.
 func showStream(w io.Writer, stream io.ReadCloser, next *int64) error {
 	defer stream.Close()
-	lines, id, kind := bufio.NewReader(stream), int64(0), ""
+	lines, kind := bufio.NewReader(stream), ""
 	for {
-		line, err := lines.ReadString('\n')
+		text, err := lines.ReadString('\n')
 		if err != nil {
 			return nil // an event that is cut is asked for again
 		}
-		name, text, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+		name, text, _ := strings.Cut(strings.TrimSuffix(text, "\n"), ": ")
 		switch {
-		case name == "id":
-			if id, err = strconv.ParseInt(text, 10, 64); err != nil {
-				return fmt.Errorf("stream: %w", err)
-			}
 		case name == "event":
 			kind = text
-		case name == "data" && kind == "notice":
-			if err := showNotice(w, []byte(text)); err != nil {
-				return err
-			}
 		case name == "data":
-			if err := show(w, []byte(text)); err != nil {
+			read := line.Event
+			if kind == "notice" {
+				read = line.Notice
+			}
+			told, err := read([]byte(text))
+			if err != nil {
 				return err
 			}
-			*next = id + 1
+			if err := show(w, told); err != nil {
+				return err
+			}
+			if told.ID >= 0 {
+				*next = told.ID + 1
+			}
 		case name == "":
 			kind = ""
 		}
 	}
 }
 
-// showNotice prints what is told beside the events: the begin and end of a run, a
-// status, a title.
-func showNotice(w io.Writer, text []byte) error {
-	var n struct {
-		Kind   string
-		Update struct {
-			ID, Message string
-			Title       string `json:"conversation_title"`
-		}
+// show prints one line of the conversation: id, time, source, kind, message.
+func show(w io.Writer, l line.Line) error {
+	id := "-"
+	if l.ID >= 0 {
+		id = strconv.FormatInt(l.ID, 10)
 	}
-	if err := json.Unmarshal(text, &n); err != nil {
-		return fmt.Errorf("notice %.80s: %w", text, err)
-	}
-	what, message := "run "+n.Kind, n.Update.Message
-	switch {
-	case n.Update.Title != "":
-		what, message = "title", n.Update.Title
-	case n.Kind == "update":
-		what = cmp.Or(n.Update.ID, "update")
-	}
-	return row(w, "-", "", "", what, message)
-}
-
-// row prints one line of the conversation.
-func row(w io.Writer, id any, at, source, kind, message string) error {
-	_, err := fmt.Fprintln(w, printable.Line(fmt.Sprintf("%5v  %-12.12s  %-11s  %-20s  %s", id, at, source, kind, message)))
+	_, err := fmt.Fprintln(w, printable.Line(fmt.Sprintf("%5s  %-12.12s  %-11s  %-20s  %s", id, l.At, l.Source, l.Kind, l.Message)))
 	return err
-}
-
-// show prints one event: id, time, source, kind, message.
-func show(w io.Writer, text []byte) error {
-	var v shownEvent
-	if err := json.Unmarshal(text, &v); err != nil {
-		return fmt.Errorf("event %.80s: %w", text, err)
-	}
-	_, at, _ := strings.Cut(v.Timestamp, "T")
-	kind, message := v.Action, fmt.Sprint(v.Message)
-	if kind == "" {
-		kind = v.Observation
-	}
-	if v.Message == nil {
-		message = ""
-	}
-	if v.Extras.AgentState != nil && message == "" {
-		message = fmt.Sprint(v.Extras.AgentState)
-	}
-	const most = 160
-	message = strings.Join(strings.Fields(message), " ")
-	if utf8.RuneCountInString(message) > most {
-		message = string([]rune(message)[:most]) + "…"
-	}
-	return row(w, v.ID, at, v.Source, kind, message)
 }

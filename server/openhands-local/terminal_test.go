@@ -11,6 +11,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/openhands-local/openhands-local/api/line"
 	"github.com/openhands-local/openhands-local/api/printable"
 )
 
@@ -76,7 +77,11 @@ func TestBytes(t *testing.T) {
 // TestNoticePrintable: a title is one line, and rules no terminal.
 func TestNoticePrintable(t *testing.T) {
 	var b strings.Builder
-	if err := showNotice(&b, []byte(`{"kind":"update","update":{"conversation_title":"a\n\u001b[2J"}}`)); err != nil || !strings.HasSuffix(b.String(), `  a\n\u001b[2J`+"\n") {
-		t.Errorf("showNotice = %v, and prints %q", err, b.String())
+	title, err := line.Notice([]byte(`{"kind":"update","update":{"conversation_title":"a\n\u001b[2J"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := show(&b, title); err != nil || !strings.HasSuffix(b.String(), `  a\n\u001b[2J`+"\n") {
+		t.Errorf("show = %v, and prints %q", err, b.String())
 	}
 }
