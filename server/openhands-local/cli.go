@@ -187,20 +187,28 @@ func helpWithVariable(v *kong.Value) string {
 	return kong.DefaultHelpValueFormatter(v) + " [$" + variable(v.Name) + "]"
 }
 
-// version is the module's, and the commit where the build knows it.
+// version is the module's, with the commit where the build knows it, and the
+// contract's: "v1.2.3 0123456789ab (api 0.53.0)". The go command's own version of
+// what has no tag has the commit in it.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "devel (api " + api.Versions() + ")"
+		info = new(debug.BuildInfo)
 	}
-	v, commit := info.Main.Version, ""
-	if v == "" || v == "(devel)" {
+	return versionOf(info) + " (api " + api.Versions() + ")"
+}
+
+func versionOf(info *debug.BuildInfo) string {
+	v := strings.Trim(info.Main.Version, "()")
+	if v == "" {
 		v = "devel"
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				commit = " " + s.Value[:min(12, len(s.Value))]
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			if commit := s.Value[:min(12, len(s.Value))]; !strings.Contains(v, commit) {
+				v += " " + commit
 			}
 		}
 	}
-	return v + commit + " (api " + api.Versions() + ")"
+	return v
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -70,7 +71,8 @@ type serveCmd struct {
 	Addr      string `default:"localhost:3000" help:"Address to listen on; port 0 picks a free one."`
 	Data      string `default:"openhands-data" help:"Folder that keeps everything; \"memory\" keeps nothing."`
 	NoKey     bool   `help:"Serve other machines without a key."`
-	ReadyFile string `help:"Write url, pid, data and version here as JSON once it serves." placeholder:"FILE"`
+	ReadyFile string `help:"Write url, pid, data and version here as JSON once it serves; \"-\" is standard output." placeholder:"FILE"`
+	UntilEOF  bool   `name:"until-eof" help:"End when standard input ends, as it does with the program that holds its other end."`
 	serverFlags
 }
 
@@ -82,18 +84,31 @@ func (s *serveCmd) Run(e *env) error {
 		return err
 	}
 	fmt.Fprintln(e.stderr, srv.Ready())
-	if s.ReadyFile != "" {
-		if err := writeReady(s.ReadyFile, srv.Info()); err != nil {
-			_ = srv.Close()
-			return fmt.Errorf("ready file: %w", err)
-		}
+	switch s.ReadyFile {
+	case "":
+	case "-":
+		err = json.NewEncoder(e.stdout.W).Encode(srv.Info())
+	default:
+		err = writeReady(s.ReadyFile, srv.Info())
 		defer os.Remove(s.ReadyFile)
+	}
+	if err != nil {
+		_ = srv.Close()
+		return fmt.Errorf("ready file: %w", err)
 	}
 	go func() {
 		srv.Warm()
 		debug.FreeOSMemory() // what the start needed, while nobody waits
 	}()
-	return srv.Run(e)
+	ctx, stop := context.WithCancel(e)
+	defer stop()
+	if s.UntilEOF {
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			stop()
+		}()
+	}
+	return srv.Run(ctx)
 }
 
 // list splits a comma list, as upstream reads it.
