@@ -35,6 +35,7 @@ var imports = map[string][]string{
 	"server/workshop/generate":   {"api/contract/document", "api/contract/document/node", "gopkg.in/yaml.v3", "server/workshop/overlay"},
 	"server/workshop/bump":       {"api/conform", "api/contract", "api/contract/document", "api/contract/document/node", "api/printable", "gopkg.in/yaml.v3", "server/workshop/overlay", "server/workshop/recorded"},
 	"api/conform":                {"api/printable", "api/pyjson", "go.yaml.in/yaml/v3"},
+	"api/clock":                  nil,
 	"api/exchange":               nil,
 	"api/line":                   nil,
 	"api/key":                    nil,
