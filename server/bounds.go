@@ -8,20 +8,23 @@ import (
 	"os"
 	"time"
 
+	"github.com/openhands-local/openhands-local/api/clock"
 	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/server/journal"
 )
 
-// bounds are the times that a connection may take. There is none for an answer
-// as a whole: it may be long, and a stream has no end.
+// bounds are the times that a connection may take, of the machine's: clients have no
+// other. There is none for an answer as a whole: it may be long, and a stream has no
+// end.
 type bounds struct {
 	header time.Duration // for a request's line and headers
 	body   time.Duration // for a request's body
 	answer time.Duration // for answerPart bytes of an answer
 	idle   time.Duration // between two requests
+	settle time.Duration // for the work that keeps the clock from being moved
 }
 
-var defaultBounds = bounds{header: 10 * time.Second, body: time.Minute, answer: 30 * time.Second, idle: 2 * time.Minute}
+var defaultBounds = bounds{header: 10 * time.Second, body: time.Minute, answer: 30 * time.Second, idle: 2 * time.Minute, settle: 10 * time.Second}
 
 // maxHeader is the most bytes of a request's line and headers.
 const maxHeader = 1 << 20
@@ -80,6 +83,8 @@ type answerWriter struct {
 	early   bool      // the answer does not wait for the rest
 	fault   *spoiler  // what goes wrong on purpose; nil for nothing
 
+	work *clock.Work // from a wait of the request to its answer; nil for none
+
 	entry *journal.Entry // what the journal keeps of both bodies, nil for nothing
 }
 
@@ -125,6 +130,7 @@ func (w *answerWriter) head(status int) {
 	if status >= http.StatusOK || status == http.StatusSwitchingProtocols {
 		w.begin(status)
 		w.x.Status = status
+		w.settle()
 	}
 	w.ResponseWriter.WriteHeader(status)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/openhands-local/openhands-local/api"
+	"github.com/openhands-local/openhands-local/api/clock"
 	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/api/settings"
 	"github.com/openhands-local/openhands-local/server/agent"
@@ -65,9 +66,12 @@ type Config struct {
 	// drawn from it, times begin at 2025-01-01T00:00:00 and step 1 ms. On an
 	// existing folder both go on where they stopped.
 	Seed *int64
-	// Now, when set, tells the times of events and conversations, also those
-	// that Seed would make; a [Clock] has one. Any zone will do.
-	Now func() time.Time
+	// Clock, when set, is what times are told and waited for by, also those that
+	// Seed would make; else the server makes one.
+	Clock *clock.Clock
+	// FrozenAt, when set, has the clock that the server makes stand at this time
+	// until it is moved.
+	FrozenAt time.Time
 	// LogSlow is how long the answer to a request may take until a warning
 	// says how long it took; 0 never warns. Sockets and streams are never slow.
 	LogSlow time.Duration

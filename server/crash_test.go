@@ -348,6 +348,7 @@ type readEvent struct {
 	ID             int64
 	Timestamp      string
 	Source, Action string
+	Observation    string
 	Args           struct{ Content string }
 }
 

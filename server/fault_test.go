@@ -23,6 +23,7 @@ import (
 	"github.com/coder/websocket"
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/openhands-local/openhands-local/api/clock"
 	"github.com/openhands-local/openhands-local/server"
 	"github.com/openhands-local/openhands-local/server/servertest"
 	"github.com/openhands-local/openhands-local/store/boltstore"
@@ -437,9 +438,8 @@ func TestFaultFirstStart(t *testing.T) {
 // start with an earlier clock.
 func TestFaultClockBack(t *testing.T) {
 	rounds := storetest.Rounds(t, 20, 300)
-	clock := server.NewClock(time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC))
 	var log records
-	s := servertest.NewServer(t, server.Config{Data: t.TempDir(), Now: clock.Now, Log: log.logger()})
+	s := servertest.NewServer(t, server.Config{Data: t.TempDir(), Clock: clock.New(clock.Options{Start: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC), Step: server.SeedStep}), Log: log.logger()})
 	times := []time.Time{
 		time.Date(2026, 6, 1, 11, 59, 59, 999_999_000, time.UTC),
 		time.Date(2026, 6, 1, 12, 0, 1, 0, time.UTC),
@@ -451,7 +451,7 @@ func TestFaultClockBack(t *testing.T) {
 		time.Date(2000, 2, 29, 0, 0, 0, 0, time.UTC),
 	}
 	for round := range rounds {
-		clock.Set(times[round%len(times)].Add(time.Duration(round/len(times)) * time.Second))
+		s.Clock.Set(times[round%len(times)].Add(time.Duration(round/len(times)) * time.Second))
 		postAll(t, s.URL, "c", fmt.Sprint("round ", round))
 		if a := request(t, "POST", s.URL+"/api/conversations", fmt.Sprintf(`{"conversation_id":"made-%d","initial_user_msg":"hello"}`, round)); a.status != http.StatusOK {
 			t.Fatalf("POST: %d %s", a.status, a.body)

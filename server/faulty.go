@@ -179,16 +179,7 @@ func (f *spoiler) wait() bool { return f.Wait == 0 || f.sleep(f.Wait) }
 
 func (f *spoiler) sleep(d time.Duration) bool {
 	f.w.x.Waits = exchange.WaitsForFault
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-f.w.world.stopping:
-		return true // at once: the server does not wait for a fault
-	case <-f.w.r.Context().Done():
-		return false
-	}
+	return f.w.sleep("request with the fault "+f.Name, d)
 }
 
 // begin is asked when a handler begins its answer, and tells whether that goes
@@ -262,6 +253,7 @@ const paceTime = 50 * time.Millisecond
 
 // send sends a part of the body, as slow and as far as the fault says.
 func (f *spoiler) send(b []byte) (sent int, err error) {
+	defer f.w.settle()
 	for len(b) > 0 && err == nil && f.left != 0 {
 		n, pause := len(b), time.Duration(0)
 		if rate := f.BytesPerSecond; rate > 0 {

@@ -58,6 +58,7 @@ func (s *Server) exchange(w *answerWriter, r *http.Request) {
 	s.metrics.inFlight.Inc()
 	defer func() { // also when the answer is cut off, by a panic
 		s.metrics.inFlight.Dec()
+		w.settle()
 		if w.fault == nil || !w.fault.ended {
 			w.x.Status = cmp.Or(w.x.Status, http.StatusOK)
 		}

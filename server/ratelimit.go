@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/openhands-local/openhands-local/api/clock"
 	"github.com/openhands-local/openhands-local/api/exchange"
 )
 
@@ -21,18 +22,20 @@ const (
 )
 
 type rateLimiter struct {
+	clock *clock.Clock
+
 	mu   sync.Mutex
-	seen map[string][]time.Time // of the last second, per client address
+	seen map[string][]time.Time // marks of the last second, per client address
 }
 
 func (l *rateLimiter) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := exchange.From(r.Context())
-		if strings.HasPrefix(x.Path, assetPrefix) {
+		if strings.HasPrefix(x.Path, assetPrefix) || x.Path == clockPath {
 			next.ServeHTTP(w, r)
 			return
 		}
-		switch n := l.count(r.RemoteAddr, x.Start); {
+		switch n := l.count(r.RemoteAddr, l.clock.Mark()); {
 		case n > rateAtOnce+rateHeld:
 			w.Header().Set("Retry-After", "1")
 			w.Header().Set("Content-Type", "application/json")
@@ -41,9 +44,7 @@ func (l *rateLimiter) wrap(next http.Handler) http.Handler {
 			return
 		case n > rateAtOnce:
 			x.Waits = exchange.WaitsForLimit
-			select {
-			case <-time.After(rateWindow):
-			case <-r.Context().Done():
+			if !answerOf(w).sleep("request above the rate limit", rateWindow) {
 				return
 			}
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/openhands-local/openhands-local/api"
 	"github.com/openhands-local/openhands-local/api/archive"
+	"github.com/openhands-local/openhands-local/api/clock"
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/api/key"
@@ -37,6 +38,7 @@ type world struct {
 	player        *agent.Runner
 	live          *live.Server
 	faults        *faults.Set
+	clock         *clock.Clock
 	journal       *journal.Journal // nil for none
 	operations    http.Handler
 	stopping      chan struct{} // closed when no more requests are taken
@@ -79,13 +81,14 @@ func (d *world) open(ctx context.Context, data string) (err error) {
 		return err
 	}
 	d.player = &agent.Runner{Script: script, Log: c.Log}
-	if d.conversations, err = d.rules(ctx); err != nil {
+	if d.clock, err = d.newClock(ctx); err != nil {
 		return err
 	}
+	d.conversations = d.rules()
 	d.journal = d.newJournal()
 	d.live = live.New(live.Config{
 		Conversations: d.conversations, Key: key.Key(c.Key), LoggedIn: d.s.login.has, Done: d.received, Sent: d.sent(), Fault: d.message, Log: c.Log,
-		Engine: engineio.Options{HoldPing: d.faults.HoldsPing, CheckOrigin: c.Access.Check, AllowOrigin: c.Access.CORS},
+		Engine: engineio.Options{Clock: d.clock, HoldPing: d.faults.HoldsPing, CheckOrigin: c.Access.Check, AllowOrigin: c.Access.CORS},
 	})
 	d.info = Info{URL: baseURL(d.s.listeners[0].Addr()), PID: os.Getpid(), Data: folder, Version: c.Version, API: gen.Version, Recorded: api.Recorded, Strict: c.Strict}
 	token := hexID(rand.Read)
@@ -95,22 +98,12 @@ func (d *world) open(ctx context.Context, data string) (err error) {
 }
 
 // rules are those of the conversations in the opened store.
-func (d *world) rules(ctx context.Context) (*conversation.Service, error) {
-	c, first := d.s.c, SeedStart
-	if c.Seed != nil && c.Now == nil {
-		stored, err := conversation.Latest(ctx, d.store)
-		if err != nil {
-			return nil, err
-		}
-		if !stored.Before(first) {
-			first = stored.Add(clockStep)
-		}
-	}
-	now, newID := c.sources(first)
+func (d *world) rules() *conversation.Service {
+	c := d.s.c
 	return conversation.New(conversation.Config{
-		Store: d.store, Now: now, NewID: newID, Strict: c.Strict,
+		Store: d.store, Clock: d.clock, NewID: c.newID(), Strict: c.Strict,
 		Answers: d.player.Script != nil, Agent: d.player.Play, MaxRunning: c.maxRunning(), Starting: c.starting(), Removed: d.files.remove,
-	}), nil
+	})
 }
 
 // api is what the operations work with.
@@ -159,6 +152,7 @@ func (d *world) local() map[string]api.Handler {
 		pages["GET /pprof/*"] = plain(http.HandlerFunc(profiles))
 	}
 	maps.Copy(pages, d.faultPages())
+	maps.Copy(pages, d.clockPages())
 	return pages
 }
 
@@ -169,7 +163,7 @@ func (d *world) wrap(h http.Handler) http.Handler {
 	h = cacheHeaders(h)
 	h = noWebsocket(h)
 	if d.s.c.RateLimit {
-		h = new(rateLimiter).wrap(h)
+		h = (&rateLimiter{clock: d.clock}).wrap(h)
 	}
 	return h
 }
@@ -186,6 +180,7 @@ func (d *world) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := exchange.From(r.Context())
 	x.Operation, x.Waits = socketPath, exchange.WaitsForSocket
 	if !d.before(w, r) {
+		answerOf(w).settle() // what it waits for now is the socket's
 		d.live.ServeHTTP(w, r)
 	}
 }
@@ -193,6 +188,7 @@ func (d *world) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // reset begins as on an empty folder.
 func (d *world) reset(ctx context.Context) error {
 	d.faults.Restart()
+	d.clock.Reset()
 	return d.conversations.Reset(ctx, func(ctx context.Context) error {
 		return errors.Join(d.files.removeAll(), d.s.c.firstSettings(ctx, d.store))
 	})

@@ -117,7 +117,7 @@ func (s *Service) enter(ctx context.Context, id string, body []byte, revive bool
 	}
 	if unknown {
 		lenient = fmt.Sprintf("unknown conversation %s: %s answers 404", id, event.Version)
-		now := s.c.Now()
+		now := s.c.Clock.Now()
 		c, err = s.c.Store.Create(ctx, store.Conversation{ID: id, CreatedAt: now, UpdatedAt: now})
 		if err != nil {
 			return nil, e, "", err
@@ -138,7 +138,7 @@ func (s *Service) normalise(ctx context.Context, body []byte) (event.Event, erro
 	if err != nil {
 		return event.Event{}, err
 	}
-	return event.Normalise(body, event.Options{Timestamp: s.c.Now(), Source: "user", Strict: s.c.Strict, Secrets: secrets})
+	return event.Normalise(body, event.Options{Timestamp: s.c.Clock.Now(), Source: "user", Strict: s.c.Strict, Secrets: secrets})
 }
 
 // noVision is what sockets are told of a message that is dropped (recorded
@@ -166,7 +166,7 @@ func (s *Service) Inject(ctx context.Context, id, source string, body []byte) (i
 	if err != nil {
 		return 0, err
 	}
-	e, err := event.Normalise(body, event.Options{Timestamp: s.c.Now(), Source: source, Secrets: secrets})
+	e, err := event.Normalise(body, event.Options{Timestamp: s.c.Clock.Now(), Source: source, Secrets: secrets})
 	if err != nil {
 		return 0, err
 	}

@@ -28,6 +28,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/openhands-local/openhands-local/api/clock"
 	"github.com/openhands-local/openhands-local/api/event"
 	"github.com/openhands-local/openhands-local/api/feed"
 	"github.com/openhands-local/openhands-local/store"
@@ -43,11 +44,11 @@ var (
 	ErrNoLLMKey = errors.New("settings have no LLM API key")
 )
 
-// A Config says what a Service works with. Store, Now and NewID are required.
+// A Config says what a Service works with. Store, Clock and NewID are required.
 type Config struct {
 	Store store.Store
-	Now   func() time.Time // of events, in the zone they are told in
-	NewID func() string    // of conversations: 32 hexadecimal digits
+	Clock *clock.Clock  // of events, in the zone they are told in, and of agents
+	NewID func() string // of conversations: 32 hexadecimal digits
 	// Strict refuses what OpenHands 0.53.0 refuses. Otherwise an event to an
 	// unknown conversation creates it, one to a stopped conversation starts
 	// it, and kinds of a later version are kept.
@@ -93,7 +94,7 @@ type Service struct {
 // New returns a Service. Every stored conversation is stopped. It needs a
 // Close.
 func New(c Config) *Service {
-	return &Service{c: c, feed: feed.New(c.Store), runs: newRuns(c.MaxRunning, c.Starting), connections: map[string]int{}}
+	return &Service{c: c, feed: feed.New(c.Store), runs: newRuns(c), connections: map[string]int{}}
 }
 
 // Close ends all runs without a word, and waits for the work of their agents. It
@@ -212,7 +213,7 @@ func (s *Service) info(ctx context.Context, c store.Conversation) (Info, error) 
 	i.Connections = s.connections[c.ID]
 	s.mu.Unlock()
 	err := s.c.Store.Visit(ctx, c.ID, store.Range{To: store.All.To, Reverse: true}, func(last store.Event) bool {
-		if at, ok := event.Time(last.JSON, s.c.Now().Location()); ok && at.After(i.UpdatedAt) {
+		if at, ok := event.Time(last.JSON, s.c.Clock.Location()); ok && at.After(i.UpdatedAt) {
 			i.UpdatedAt = at
 		}
 		return false
@@ -253,7 +254,7 @@ func (s *Service) Deleted() bool { return s.deleted.Load() }
 // zero time when it is empty.
 func Latest(ctx context.Context, st store.Store) (time.Time, error) {
 	var latest time.Time
-	s := New(Config{Store: st, Now: time.Now})
+	s := New(Config{Store: st, Clock: clock.New(clock.Options{})})
 	for offset := 0; ; {
 		page, total, err := s.List(ctx, offset, store.PageEvents)
 		if damaged := new(store.DamagedConversations); err != nil && !errors.As(err, &damaged) {
@@ -277,7 +278,7 @@ func (s *Service) Rename(ctx context.Context, id, title string) error {
 	}
 	_, err := s.c.Store.Update(ctx, id, func(c *store.Conversation) error {
 		c.Title = title
-		c.UpdatedAt = s.c.Now()
+		c.UpdatedAt = s.c.Clock.Now()
 		return nil
 	})
 	if err == nil {
@@ -296,7 +297,7 @@ func (s *Service) setTitle(ctx context.Context, id, title string) error {
 			return errNamed
 		}
 		c.Title = title
-		c.UpdatedAt = s.c.Now()
+		c.UpdatedAt = s.c.Clock.Now()
 		return nil
 	})
 	if errors.Is(err, errNamed) {

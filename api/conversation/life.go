@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/openhands-local/openhands-local/api/event"
 	"github.com/openhands-local/openhands-local/api/feed"
@@ -77,7 +76,7 @@ func (s *Service) Create(ctx context.Context, d Draft) (Info, error) {
 		return Info{}, fmt.Errorf("%w: %q", ErrBadID, d.ID)
 	}
 	defer s.busy.lock(d.ID)()
-	now := s.c.Now()
+	now := s.c.Clock.Now()
 	c, err := s.c.Store.Create(ctx, store.Conversation{
 		ID: d.ID, CreatedAt: now, UpdatedAt: now, Agent: true,
 		Repository: d.Repository, Branch: d.Branch, GitProvider: d.GitProvider, Trigger: d.Trigger,
@@ -131,7 +130,7 @@ func (s *Service) start(ctx context.Context, c store.Conversation, fresh *beginn
 		}
 	}
 	ctx = context.WithoutCancel(ctx) // a beginning is not left half written
-	r := &Run{Conversation: c.ID, service: s, began: time.Now()}
+	r := &Run{Conversation: c.ID, service: s, began: s.c.Clock.Mark()}
 	agent := s.c.Agent
 	if c.Agent {
 		var err error
@@ -156,7 +155,11 @@ func (s *Service) start(ctx context.Context, c store.Conversation, fresh *beginn
 	}
 	s.feed.Tell(ctx, c.ID, feed.Notice{Kind: feed.Began})
 	if agent != nil {
-		s.agents.Go(func() { agent(running, r) })
+		r.Work = s.c.Clock.Begin("agent of " + c.ID)
+		s.agents.Go(func() {
+			defer r.Work.End()
+			agent(running, r)
+		})
 	}
 	return r, nil
 }

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/openhands-local/openhands-local/api/clock"
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/feed"
 	"github.com/openhands-local/openhands-local/store"
@@ -18,9 +19,8 @@ import (
 // however it comes to run.
 func TestMaxRunning(t *testing.T) {
 	st := withKey(t)
-	now := time.Now()
 	s := conversation.New(conversation.Config{Store: st, NewID: func() string { return "c" }, MaxRunning: 2,
-		Now: func() time.Time { now = now.Add(time.Second); return now }})
+		Clock: clock.New(clock.Options{Start: time.Now(), Step: time.Second})})
 	notices := follow(t, s)
 	create := func(id string) func() error {
 		return func() error { _, err := s.Create(t.Context(), conversation.Draft{ID: id}); return err }
@@ -186,7 +186,7 @@ func TestImages(t *testing.T) {
 		{"gpt-4o", true, images, false, 0},
 	} {
 		st := memstore.New()
-		s := conversation.New(conversation.Config{Store: st, NewID: func() string { return "c" }, Now: time.Now, Strict: tt.strict})
+		s := conversation.New(conversation.Config{Store: st, NewID: func() string { return "c" }, Clock: clock.New(clock.Options{}), Strict: tt.strict})
 		settings := fmt.Appendf(nil, `{"llm_model":%q,"llm_api_key":"k"}`, tt.model)
 		if err := st.UpdateRecord(t.Context(), conversation.SettingsRecord, func([]byte) ([]byte, error) { return settings, nil }); err != nil {
 			t.Fatal(err)
@@ -216,7 +216,7 @@ func TestImages(t *testing.T) {
 // tells which it was.
 func TestStarting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := conversation.New(conversation.Config{Store: withKey(t), Now: time.Now, NewID: func() string { return "c" }, Starting: time.Second})
+		s := conversation.New(conversation.Config{Store: withKey(t), Clock: clock.New(clock.Options{}), NewID: func() string { return "c" }, Starting: time.Second})
 		status := func() conversation.Status {
 			t.Helper()
 			i, err := s.Info(t.Context(), "c")

@@ -7,8 +7,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
-	"time"
 
+	"github.com/openhands-local/openhands-local/api/clock"
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/store"
 	"github.com/openhands-local/openhands-local/store/memstore"
@@ -132,7 +132,7 @@ func TestResetOverCreate(t *testing.T) {
 func TestMaxRunningOverCreate(t *testing.T) {
 	for range rounds {
 		st := withKey(t)
-		s := conversation.New(conversation.Config{Store: st, Now: time.Now, NewID: counted(), MaxRunning: 1})
+		s := conversation.New(conversation.Config{Store: st, Clock: clock.New(clock.Options{}), NewID: counted(), MaxRunning: 1})
 		create := func() {
 			if _, err := s.Create(t.Context(), conversation.Draft{}); err != nil {
 				t.Errorf("Create = %v", err)
@@ -170,7 +170,7 @@ func TestModel(t *testing.T) {
 	for round := range rounds / 4 {
 		st := withKey(t)
 		limit := round % 2 * most // every other round without one
-		s := conversation.New(conversation.Config{Store: st, Now: time.Now, NewID: counted(), MaxRunning: limit,
+		s := conversation.New(conversation.Config{Store: st, Clock: clock.New(clock.Options{}), NewID: counted(), MaxRunning: limit,
 			Agent: func(ctx context.Context, r *conversation.Run) {
 				for ctx.Err() == nil {
 					if _, err := r.Inject(context.Background(), "agent", []byte(note)); err != nil {
@@ -236,7 +236,7 @@ func TestModel(t *testing.T) {
 // TestSecretsChange: whoever asks after a secret was set, or all were reset, is
 // told of it, whoever else asks meanwhile.
 func TestSecretsChange(t *testing.T) {
-	s := conversation.New(conversation.Config{Store: memstore.New(), Now: time.Now, NewID: counted()})
+	s := conversation.New(conversation.Config{Store: memstore.New(), Clock: clock.New(clock.Options{}), NewID: counted()})
 	defer s.Close()
 	asked := func() []string {
 		values, err := s.Secrets(t.Context())

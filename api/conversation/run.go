@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/openhands-local/openhands-local/api/clock"
 	"github.com/openhands-local/openhands-local/api/feed"
 	"github.com/openhands-local/openhands-local/store"
 )
@@ -27,10 +28,13 @@ type Run struct {
 	First int64
 	// Replay is what the agent plays before it answers; nil is nothing.
 	Replay *Replay
+	// Work is what the clock knows of the agent: it waits by it alone. nil
+	// without an agent.
+	Work *clock.Work
 
 	service *Service
-	began   time.Time
-	failure string // the exception that upstream names, when there is no session
+	began   time.Time // a mark of the clock
+	failure string    // the exception that upstream names, when there is no session
 	cancel  context.CancelFunc
 
 	mu   sync.RWMutex // read-locked while something is written in the run
@@ -119,6 +123,7 @@ func (r *Run) failed() json.RawMessage {
 type runs struct {
 	most     int           // 0 is no limit
 	starting time.Duration // how long a run is told as Starting
+	clock    *clock.Clock
 
 	mu        sync.RWMutex
 	running   map[string]*Run
@@ -126,8 +131,8 @@ type runs struct {
 	changed   chan struct{}   // closed when the above change
 }
 
-func newRuns(most int, starting time.Duration) *runs {
-	return &runs{most: most, starting: starting, running: map[string]*Run{}, beginning: map[string]bool{}, changed: make(chan struct{})}
+func newRuns(c Config) *runs {
+	return &runs{most: c.MaxRunning, starting: c.Starting, clock: c.Clock, running: map[string]*Run{}, beginning: map[string]bool{}, changed: make(chan struct{})}
 }
 
 // of is the run of a conversation, nil when it does not run.
@@ -142,7 +147,7 @@ func (rs *runs) status(id string) Status {
 	rs.mu.RLock()
 	defer rs.mu.RUnlock()
 	switch r := rs.running[id]; {
-	case rs.beginning[id], r != nil && time.Since(r.began) < rs.starting:
+	case rs.beginning[id], r != nil && rs.starting > 0 && rs.clock.Since(r.began) < rs.starting:
 		return Starting
 	case r != nil:
 		return Running

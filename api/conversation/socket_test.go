@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"time"
 
+	"github.com/openhands-local/openhands-local/api/clock"
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/feed"
 	"github.com/openhands-local/openhands-local/store"
@@ -65,7 +65,7 @@ func noticesOf(t *testing.T, s *conversation.Service) (noticed func() []string) 
 func newService(t *testing.T) (s *conversation.Service, st store.Store, noticed func() []string) {
 	t.Helper()
 	st = withKey(t)
-	s = conversation.New(conversation.Config{Store: st, Now: time.Now, NewID: func() string { return "c" }})
+	s = conversation.New(conversation.Config{Store: st, Clock: clock.New(clock.Options{}), NewID: func() string { return "c" }})
 	return s, st, noticesOf(t, s)
 }
 
@@ -78,7 +78,7 @@ const (
 func TestNotices(t *testing.T) {
 	runs := make(chan *conversation.Run, 2)
 	st := withKey(t)
-	s := conversation.New(conversation.Config{Store: st, Now: time.Now, NewID: func() string { return "c" },
+	s := conversation.New(conversation.Config{Store: st, Clock: clock.New(clock.Options{}), NewID: func() string { return "c" },
 		Agent: func(_ context.Context, r *conversation.Run) { runs <- r }})
 	noticed := noticesOf(t, s)
 	var run *conversation.Run
@@ -134,7 +134,7 @@ func TestAgent(t *testing.T) {
 	}
 	runs := make(chan handed, 1)
 	st := withKey(t)
-	s := conversation.New(conversation.Config{Store: st, Now: time.Now, NewID: func() string { return "c" },
+	s := conversation.New(conversation.Config{Store: st, Clock: clock.New(clock.Options{}), NewID: func() string { return "c" },
 		Agent: func(ctx context.Context, r *conversation.Run) { runs <- handed{ctx, r} }})
 	create := func(id, replay string) func() error {
 		return func() error {

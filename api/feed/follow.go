@@ -126,6 +126,10 @@ func (c *cursor) wakeToRead() {
 	c.wake()
 }
 
+// Pending tells a follower of one conversation whether there may be something to
+// tell. It has been true since before whoever stored or told it had an answer.
+func (a *Follower) Pending() bool { return len(a.one.page) > 0 || a.one.pending() }
+
 // Next returns what comes next, without waiting; ok is false when there is
 // nothing yet. After a [store.DamagedEvent] it goes on with what comes after
 // it. Any other error is the end: the context's, [store.ErrClosed],

@@ -144,6 +144,7 @@ func (s *Server) replay(ctx context.Context, out *sender, after int64) (at int64
 	if err != nil {
 		return at, err
 	}
+	defer out.rest()
 	for e, err := range events {
 		if s.leftOut(out.conversation, err) {
 			continue
@@ -176,6 +177,7 @@ func (s *Server) follow(out *sender, after int64) error {
 // send sends a socket what its follower is told, and puts it out when the
 // conversation's run ends: 41, and it does not come back by itself.
 func (s *Server) send(out *sender, f *feed.Follower) {
+	defer out.rest()
 	socket, id := out.socket, out.conversation
 	for item, err := range f.All(socket.Context()) {
 		switch {
@@ -197,6 +199,9 @@ func (s *Server) send(out *sender, f *feed.Follower) {
 			return
 		case item.Notice.Kind == feed.Update:
 			_ = out.send(item.Notice.Update, outgoing{id: -1, text: item.Notice.Update, frame: frame(item.Notice.Update)})
+		}
+		if !f.Pending() {
+			out.rest()
 		}
 	}
 }

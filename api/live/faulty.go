@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/openhands-local/openhands-local/api/clock"
 	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/api/live/socketio"
 )
@@ -42,18 +43,6 @@ func (s *Server) fault(socket *socketio.Socket, conversation, name string, body 
 	return s.c.Fault(Message{socket.Request(), conversation, name, body})
 }
 
-// wait tells whether the socket is still there after a time.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // A sender sends a socket its messages in their order, but for faults.
 type sender struct {
 	s            *Server
@@ -61,6 +50,16 @@ type sender struct {
 	conversation string
 	waits        bool      // for room in the queue of a slow client, rather than cut it off
 	kept         *outgoing // that comes after the next one
+
+	work *clock.Work // from a message that is held to the last of those behind it
+}
+
+// rest tells the clock that there is nothing to send behind a message that was held.
+func (o *sender) rest() {
+	if o.work != nil {
+		o.work.End()
+		o.work = nil
+	}
 }
 
 // outgoing is an oh_event.
@@ -81,8 +80,11 @@ func (o *sender) send(body []byte, m outgoing) error {
 			o.s.sentEvent(o.socket, "oh_event", m, "not sent")
 			return nil
 		case Hold:
-			if !wait(o.socket.Context(), fault.Hold) {
-				return context.Cause(o.socket.Context())
+			if o.work == nil {
+				o.work = o.s.clock.Begin("message to a socket")
+			}
+			if ctx := o.socket.Context(); o.work.Sleep(ctx, fault.Hold, nil) != nil {
+				return context.Cause(ctx)
 			}
 		case Double:
 			if err := o.put(m); err != nil {
@@ -131,7 +133,9 @@ func (s *Server) act(socket *socketio.Socket, e *socketio.Event) {
 		switch fault.Action {
 		case Hold:
 			x.Waits = exchange.WaitsForFault
-			if !wait(socket.Context(), fault.Hold) {
+			work := s.clock.Begin("message of a socket")
+			defer work.End()
+			if work.Sleep(socket.Context(), fault.Hold, nil) != nil {
 				return
 			}
 		case Double:

@@ -15,6 +15,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/openhands-local/openhands-local/api/clock"
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/event"
 	exchanges "github.com/openhands-local/openhands-local/api/exchange"
@@ -81,7 +82,7 @@ func newHostWith(t *testing.T, said string, o engineio.Options, c conversation.C
 	t.Helper()
 	h := &host{T: t, store: memstore.New()}
 	h.setSettings(`{"llm_api_key":"k"}`)
-	c.Store, c.Now, c.NewID = hooked{h.store, h}, time.Now, func() string { return "c" }
+	c.Store, c.Clock, c.NewID = hooked{h.store, h}, clock.New(clock.Options{}), func() string { return "c" }
 	h.conversations = conversation.New(c)
 	h.live = live.New(live.Config{Conversations: h.conversations, Key: key.Key(said), Log: slog.New(slog.DiscardHandler), Engine: o,
 		Fault: func(m live.Message) *live.Fault {

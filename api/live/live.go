@@ -34,6 +34,7 @@ import (
 	"net/http"
 	"sync"
 
+	"github.com/openhands-local/openhands-local/api/clock"
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/api/key"
@@ -67,6 +68,7 @@ type Config struct {
 type Server struct {
 	c         Config
 	sockets   *socketio.Server
+	clock     *clock.Clock
 	frames    frames
 	followers sync.WaitGroup
 	kept      sync.Map // what comes after the next one: *socketio.Socket => late
@@ -76,6 +78,10 @@ type Server struct {
 func New(c Config) *Server {
 	s := &Server{c: c, frames: frames{texts: c.Sent != nil}}
 	c.Engine.Dialect = engineio.Python
+	if s.clock = c.Engine.Clock; s.clock == nil {
+		s.clock = clock.New(clock.Options{})
+		c.Engine.Clock = s.clock
+	}
 	s.sockets = socketio.New(socketio.Options{
 		Engine: c.Engine,
 		Namespaces: map[string]socketio.Namespace{"/": {

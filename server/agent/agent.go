@@ -46,6 +46,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/openhands-local/openhands-local/api/clock"
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/event"
 	"github.com/openhands-local/openhands-local/api/feed"
@@ -343,9 +344,12 @@ func (a *run) tell(state, reason string) error {
 
 // sleep waits for a time to pass, and then as long as the agent is paused.
 func (a *run) sleep(d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+	var timer *clock.Timer
 	over := d == 0
+	if !over {
+		timer = a.Work.NewTimer(d)
+		defer timer.Stop()
+	}
 	for {
 		if err := a.catchUp(); err != nil {
 			return err
@@ -353,7 +357,7 @@ func (a *run) sleep(d time.Duration) error {
 		if over && !a.paused {
 			break
 		}
-		if err := a.wait(timer.C); errors.Is(err, errTime) {
+		if err := a.wait(timer); errors.Is(err, errTime) {
 			over = true
 		} else if err != nil {
 			return err
@@ -369,15 +373,15 @@ func (a *run) sleep(d time.Duration) error {
 var errTime = errors.New("time is over")
 
 // wait waits for events and takes them, or for a time to come.
-func (a *run) wait(over <-chan time.Time) error {
-	select {
-	case <-a.ctx.Done():
-		return a.ctx.Err()
-	case <-over:
+func (a *run) wait(timer *clock.Timer) error {
+	over, err := a.Work.Wait(a.ctx, timer, a.events.Changed(), a.events.Pending)
+	switch {
+	case err != nil:
+		return err
+	case over:
 		return errTime
-	case <-a.events.Changed():
-		return a.catchUp()
 	}
+	return a.catchUp()
 }
 
 // catchUp takes what was stored meanwhile.

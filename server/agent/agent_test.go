@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/openhands-local/openhands-local/api/clock"
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/server/agent"
 	"github.com/openhands-local/openhands-local/store"
@@ -44,7 +45,7 @@ func player(s *agent.Script) *agent.Runner {
 func newBenchWith(t *testing.T, play func(context.Context, *conversation.Run), answers bool) *bench {
 	t.Helper()
 	b := &bench{T: t, store: memstore.New()}
-	b.conversations = conversation.New(conversation.Config{Store: b.store, Now: time.Now, NewID: func() string { return "c" }, Answers: answers, Agent: play})
+	b.conversations = conversation.New(conversation.Config{Store: b.store, Clock: clock.New(clock.Options{}), NewID: func() string { return "c" }, Answers: answers, Agent: play})
 	t.Cleanup(b.conversations.Close)
 	err := b.store.UpdateRecord(t.Context(), conversation.SettingsRecord, func([]byte) ([]byte, error) {
 		return []byte(`{"llm_api_key":"k"}`), nil

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/openhands-local/openhands-local/api/clock"
 	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/server"
 )
@@ -16,10 +17,11 @@ import (
 type Server struct {
 	// URL is the base of all paths, without a slash at the end.
 	URL string
-	// Clock tells the times of events and conversations: they begin at
-	// server.SeedStart and step a millisecond each, until the test sets the
-	// clock or advances it. It is nil if the Config has a Now.
-	Clock *server.Clock
+	// Clock tells the times of events and conversations, and is waited for by
+	// agents, faults and pings. Unless the Config has a clock, times begin at
+	// server.SeedStart and step a millisecond each, until the test sets the clock
+	// or advances it.
+	Clock Clock
 	// Lenient counts the answers that OpenHands 0.53.0 would have refused.
 	Lenient server.LenientCount
 	// Faults let things go wrong on purpose.
@@ -46,7 +48,7 @@ type Server struct {
 func NewServer(t testing.TB, c server.Config) *Server {
 	t.Helper()
 	s := &Server{t: t}
-	s.Faults.s = s
+	s.Faults.s, s.Clock.s = s, s
 	s.Requests.s = s
 	if c.Addr == "" {
 		c.Addr = "127.0.0.1:0"
@@ -57,9 +59,8 @@ func NewServer(t testing.TB, c server.Config) *Server {
 	if c.Seed == nil {
 		c.Seed = new(int64)
 	}
-	if c.Now == nil {
-		s.Clock = server.NewClock(server.SeedStart)
-		c.Now = s.Clock.Now
+	if c.Clock == nil { // one that outlives a Restart
+		c.Clock = clock.New(clock.Options{Start: server.SeedStart, Step: server.SeedStep})
 	}
 	observe := c.Observe
 	c.Observe = func(x *exchange.Exchange) {

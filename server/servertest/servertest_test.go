@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/openhands-local/openhands-local/api/clock"
 	"github.com/openhands-local/openhands-local/server"
 )
 
@@ -88,14 +89,14 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// TestOwnTimes: a Config with a time source has no Clock.
-func TestOwnTimes(t *testing.T) {
+// TestOwnClock: that of a Config is the server's.
+func TestOwnClock(t *testing.T) {
 	t.Parallel()
 	needs(t)
-	s := NewServer(t, server.Config{Now: func() time.Time { return time.Date(1999, 12, 31, 0, 0, 0, 0, time.Local) }})
+	s := NewServer(t, server.Config{Clock: clock.New(clock.Options{Start: time.Date(1999, 12, 31, 0, 0, 0, 0, time.Local), Frozen: true})})
 	s.post(t, greeting)
-	if page := s.get(t); s.Clock != nil || !strings.Contains(page, `"timestamp":"1999-12-31T00:00:00"`) {
-		t.Errorf("Clock = %v, events = %s, want none and the Config's time", s.Clock, page)
+	if page := s.get(t); s.Clock.Now().Year() != 1999 || !strings.Contains(page, `"timestamp":"1999-12-31T00:00:00"`) {
+		t.Errorf("Now = %v, events = %s, want the Config's time", s.Clock.Now(), page)
 	}
 }
 

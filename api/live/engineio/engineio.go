@@ -32,6 +32,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/openhands-local/openhands-local/api/clock"
 )
 
 // Dialect says whose habits a server has where the protocol document and
@@ -56,10 +58,14 @@ const (
 // Options of a [Server]. The zero value is a server that pages of its own
 // origin may use.
 type Options struct {
+	// Clock is what pings go by; the machine's if nil. While it is frozen they go
+	// by the machine's, which clients expect them by.
+	Clock *clock.Clock
 	// PingInterval is the time from the start, or from the last answered
 	// ping, to the next ping; 25 s if zero.
 	PingInterval time.Duration
-	// PingTimeout is how long an answer to a ping may take; 20 s if zero.
+	// PingTimeout is how long an answer to a ping may take, of the machine's
+	// time: clients have no other. 20 s if zero.
 	PingTimeout time.Duration
 	// MaxPayload bounds a POST body and a websocket message, in bytes;
 	// 4 MiB if zero.
@@ -105,6 +111,9 @@ func New(o Options, serve func(*Session) error) *Server {
 	setDefault(&o.MaxPayload, 4<<20)
 	setDefault(&o.QueueSize, 256)
 	setDefault(&o.QueueBytes, 64<<20)
+	if o.Clock == nil {
+		o.Clock = clock.New(clock.Options{})
+	}
 	if o.CheckOrigin == nil {
 		o.CheckOrigin = sameOrigin
 	}

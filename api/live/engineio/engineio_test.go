@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/openhands-local/openhands-local/api/clock"
 )
 
 // echo sends back what it receives.
@@ -549,6 +551,37 @@ func TestFaultNoPong(t *testing.T) {
 		h.expect("GET", q, "", 200, "2")
 		session.end(errClosed)
 		receive(t, ended)
+	})
+}
+
+// TestClock: pings go by the clock, but a client that answers them stays, whatever the
+// clock does: it is pinged while the clock stands, and has time to answer when the
+// clock was moved by more than that.
+func TestClock(t *testing.T) {
+	c := clock.New(clock.Options{Frozen: true})
+	t.Run("standing", func(t *testing.T) {
+		h := newHost(t, Options{Clock: c, PingInterval: 5 * time.Millisecond}, echo)
+		s := h.open()
+		for range 3 {
+			s.expect("2")
+			s.write("3")
+		}
+	})
+	t.Run("moved", func(t *testing.T) {
+		serve, opened, _ := sessions()
+		h := newHost(t, Options{Clock: c}, serve)
+		s := h.open()
+		session := receive(t, opened)
+		for range 3 {
+			if err := c.Advance(t.Context(), 100*time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			s.expect("2")
+			s.write("3")
+			h.until(func() bool { session.mu.Lock(); defer session.mu.Unlock(); return !session.pinged })
+		}
+		s.write("4hello")
+		s.expect("4hello")
 	})
 }
 

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"github.com/openhands-local/openhands-local/api/clock"
 )
 
 // Why sessions end, beside errShutdown, a transport's own error and what
@@ -60,8 +62,9 @@ type Session struct {
 
 	mu        sync.Mutex
 	transport transport
-	pinged    bool // a ping is not answered yet
-	timer     *time.Timer
+	pinged    bool         // a ping is not answered yet
+	next      *clock.Alarm // the next ping
+	timeout   *time.Timer  // of what the client has to do; nil before its first
 }
 
 func newSession(server *Server, r *http.Request, t transport) *Session {
@@ -83,7 +86,7 @@ func newSession(server *Server, r *http.Request, t transport) *Session {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.timer = time.AfterFunc(server.options.PingInterval, s.beat)
+	s.next = server.options.Clock.KeepAlive("ping", server.options.PingInterval, s.beat)
 	return s
 }
 
@@ -189,37 +192,57 @@ func (s *Session) end(cause error) {
 	if s.transport != onWebsocket && len(s.taker) == 0 && context.Cause(s.ctx) == errClientClosed {
 		// The client's poll may still come, over another connection: it is
 		// answered like one that waited.
-		s.timer.Reset(s.server.options.PingTimeout)
+		s.next.Stop()
+		s.expect()
 		return
 	}
-	s.timer.Stop()
+	s.next.Stop()
+	s.unexpect()
 	s.server.forget(s.id)
 }
 
-// beat pings the client, or ends the session when the last ping was not
-// answered.
+// beat pings the client.
 func (s *Session) beat() {
-	if s.ctx.Err() != nil {
-		s.server.forget(s.id)
-		return
-	}
 	held := s.server.options.HoldPing != nil && s.server.options.HoldPing(s.request)
 	s.mu.Lock()
-	dead := s.pinged
+	defer s.mu.Unlock()
 	switch {
-	case dead:
+	case s.ctx.Err() != nil || s.pinged:
 	case held:
-		s.timer.Reset(s.server.options.PingInterval)
+		s.next.Reset(s.server.options.PingInterval)
 	default:
 		s.pinged = true
-		s.timer.Reset(s.server.options.PingTimeout)
+		s.expect()
 		select {
 		case s.ping <- struct{}{}:
 		default: // the last one still waits: the client answered without having it
 		}
 	}
+}
+
+// expect gives the client PingTimeout of real time, whatever the clock does: a
+// client that is there would be taken for one that is gone when the clock is
+// moved. s.mu is locked.
+func (s *Session) expect() {
+	s.unexpect()
+	s.timeout = time.AfterFunc(s.server.options.PingTimeout, s.expire)
+}
+
+func (s *Session) unexpect() {
+	if s.timeout != nil {
+		s.timeout.Stop()
+	}
+}
+
+// expire ends the session when the last ping was not answered, and forgets one that
+// has ended.
+func (s *Session) expire() {
+	s.mu.Lock()
+	dead := s.pinged
 	s.mu.Unlock()
-	if dead {
+	if s.ctx.Err() != nil {
+		s.server.forget(s.id)
+	} else if dead {
 		s.end(errPingTimeout)
 	}
 }
@@ -229,7 +252,8 @@ func (s *Session) pong() {
 	defer s.mu.Unlock()
 	if s.pinged && s.ctx.Err() == nil {
 		s.pinged = false
-		s.timer.Reset(s.server.options.PingInterval)
+		s.unexpect()
+		s.next.Reset(s.server.options.PingInterval)
 	}
 }
 
