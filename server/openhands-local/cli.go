@@ -23,6 +23,7 @@ type cli struct {
 	Ready    readyCmd         `cmd:"" help:"Exit with 0 once a server answers."`
 	Events   eventsCmd        `cmd:"" help:"Print a conversation, one line an event."`
 	Requests requestsCmd      `cmd:"" help:"Print what a server was asked and answered, one line a request."`
+	Clock    clockCmd         `cmd:"" help:"Show the clock of a server, stop it, move it, set it."`
 	Export   exportCmd        `cmd:"" help:"Write conversations to a file."`
 	Import   importCmd        `cmd:"" help:"Take conversations from a file, or from a folder of OpenHands'."`
 	Backup   backupCmd        `cmd:"" help:"Copy the store, also while a server runs."`

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -128,12 +129,26 @@ func sentence(body []byte) (text string) {
 
 // get asks the server at a base URL; what is not answered 200 is a [*refusal].
 func (e *env) get(base, path, token string) (*http.Response, error) {
+	return e.ask(http.MethodGet, base, path, token, nil)
+}
+
+// ask is get with another method, where 204 will do too, and with a body that is sent
+// as JSON unless it is nil.
+func (e *env) ask(method, base, path, token string, body any) (*http.Response, error) {
 	base = strings.TrimSuffix(base, "/")
 	u, err := url.Parse(base)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, usage("%q is not the URL of a server: want one such as http://localhost:3000", base)
 	}
-	r, err := http.NewRequestWithContext(e, http.MethodGet, base+path, nil)
+	var text io.Reader = http.NoBody
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		text = bytes.NewReader(b)
+	}
+	r, err := http.NewRequestWithContext(e, method, base+path, text)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +167,7 @@ func (e *env) get(base, path, token string) (*http.Response, error) {
 		return nil, fmt.Errorf("%s does not serve (%w): start it with openhands-local --addr %s", base, dial.Err, net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "80")))
 	case errors.As(err, &failed):
 		return nil, fmt.Errorf("%s does not answer: %w", base, failed.Err)
-	case answer.StatusCode != http.StatusOK:
+	case answer.StatusCode != http.StatusOK && answer.StatusCode != http.StatusNoContent:
 		defer answer.Body.Close()
 		body, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
 		return nil, &refusal{base, sentence(body), answer.StatusCode}

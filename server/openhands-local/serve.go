@@ -17,21 +17,24 @@ import (
 
 // serverFlags are the flags of every command that runs a server.
 type serverFlags struct {
-	Agent       string   `default:"echo" help:"Who answers messages: echo, none, or script:FILE." placeholder:"echo|none|script:FILE"`
-	MaxRunning  *int     `help:"Most conversations that run at once: one more stops the one that was written to longest ago. 0 is no limit, and the default; with --strict the default is 3, as in OpenHands." placeholder:"N"`
-	Strict      bool     `help:"Refuse everything that OpenHands refuses."`
-	Settings    string   `default:"placeholder" help:"What a new folder begins with: placeholder, none, or a JSON file."`
-	Import      string   `help:"Begin with the conversations of an export, a trajectory or a folder of OpenHands'; those that exist already stay." placeholder:"PATH"`
-	Faults      string   `help:"Let go wrong what the rules of this file say, YAML or JSON." placeholder:"FILE"`
-	Workspace   string   `help:"One folder for the files of all conversations." placeholder:"DIR"`
-	Frontend    string   `help:"Serve the built OpenHands web UI of this folder." placeholder:"DIR"`
-	AllowHost   []string `help:"Accept this Host header too; *.example.com for all of a domain." placeholder:"HOST"`
-	CorsOrigin  []string `help:"Let pages of this origin read answers, and of no other (also PERMITTED_CORS_ORIGINS)." placeholder:"ORIGIN"`
-	MaxBody     int64    `default:"16777216" help:"Most bytes of a request's body."`
-	RateLimit   bool     `help:"Allow 10 requests a second, as OpenHands does."`
-	Seed        *int64   `help:"Make generated ids and event times repeat." placeholder:"N"`
-	LogFormat   string   `default:"text" enum:"text,json" help:"Format of the records on standard error: text or json."`
-	LogRequests bool     `help:"Write a record for every request."`
+	Agent      string   `default:"echo" help:"Who answers messages: echo, none, or script:FILE." placeholder:"echo|none|script:FILE"`
+	MaxRunning *int     `help:"Most conversations that run at once: one more stops the one that was written to longest ago. 0 is no limit, and the default; with --strict the default is 3, as in OpenHands." placeholder:"N"`
+	Strict     bool     `help:"Refuse everything that OpenHands refuses."`
+	Settings   string   `default:"placeholder" help:"What a new folder begins with: placeholder, none, or a JSON file."`
+	Import     string   `help:"Begin with the conversations of an export, a trajectory or a folder of OpenHands'; those that exist already stay." placeholder:"PATH"`
+	Faults     string   `help:"Let go wrong what the rules of this file say, YAML or JSON." placeholder:"FILE"`
+	Workspace  string   `help:"One folder for the files of all conversations." placeholder:"DIR"`
+	Frontend   string   `help:"Serve the built OpenHands web UI of this folder." placeholder:"DIR"`
+	AllowHost  []string `help:"Accept this Host header too; *.example.com for all of a domain." placeholder:"HOST"`
+	CorsOrigin []string `help:"Let pages of this origin read answers, and of no other (also PERMITTED_CORS_ORIGINS)." placeholder:"ORIGIN"`
+	MaxBody    int64    `default:"16777216" help:"Most bytes of a request's body."`
+	RateLimit  bool     `help:"Allow 10 requests a second, as OpenHands does."`
+	Seed       *int64   `help:"Make generated ids and event times repeat." placeholder:"N"`
+
+	Clock time.Time `help:"Let the clock stand at this time, until it is moved: 2026-01-01T00:00:00Z." placeholder:"TIME"`
+
+	LogFormat   string `default:"text" enum:"text,json" help:"Format of the records on standard error: text or json."`
+	LogRequests bool   `help:"Write a record for every request."`
 
 	Starting *time.Duration `help:"How long a conversation is told as STARTING once it runs. 0 is the default; with --strict the default is 1s, as in OpenHands." placeholder:"DURATION"`
 
@@ -51,7 +54,7 @@ func (f *serverFlags) config(e *env) server.Config {
 	get := func(name string) string { v, _ := e.lookup(name); return v }
 	return server.Config{
 		Key: get("SESSION_API_KEY"), Agent: f.Agent, MaxRunning: f.MaxRunning, Starting: f.Starting, Strict: f.Strict, SetConversationID: get("ALLOW_SET_CONVERSATION_ID") == "1",
-		Settings: f.Settings, Import: f.Import, Faults: f.Faults, Workspace: f.Workspace, Frontend: f.Frontend, MaxBody: f.MaxBody, RateLimit: f.RateLimit, Seed: f.Seed,
+		Settings: f.Settings, Import: f.Import, Faults: f.Faults, Workspace: f.Workspace, Frontend: f.Frontend, MaxBody: f.MaxBody, RateLimit: f.RateLimit, Seed: f.Seed, FrozenAt: f.Clock,
 		Access:      server.Access{Hosts: f.AllowHost, Origins: append(f.CorsOrigin, list(get("PERMITTED_CORS_ORIGINS"))...)},
 		LogRequests: f.LogRequests, LogSlow: f.LogSlow, Pprof: f.Pprof, Journal: f.Journal, Log: slog.New(f.records(e.stderr, slog.LevelInfo)), Version: version(),
 	}
