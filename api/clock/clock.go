@@ -181,8 +181,8 @@ var (
 	ErrFar = errors.New("the clock goes from the year 1 to the year 9999")
 )
 
-// A BusyError is that some work did not come to rest until the context ended. The
-// clock stands where it got to.
+// A BusyError is that some work did not come to rest until the context ended, or came
+// due without an end. The clock stands where it got to.
 type BusyError struct {
 	Work string // what it is
 	Err  error  // the context's
@@ -244,18 +244,21 @@ func (c *Clock) advance(ctx context.Context, d time.Duration) error {
 		c.rested.Broadcast()
 	})()
 	for end := c.at.Add(d); ; {
-		for w := c.busy(); w != nil; w = c.busy() {
-			if ctx.Err() != nil {
-				return &BusyError{w.what, context.Cause(ctx)}
-			}
-			c.rested.Wait()
-		}
-		if len(c.timers) == 0 || c.timers[0].due.After(end) {
+		w, due := c.busy(), len(c.timers) > 0 && !c.timers[0].due.After(end)
+		switch {
+		case w == nil && !due:
 			c.goTo(end)
 			return nil
+		case ctx.Err() != nil && w != nil:
+			return &BusyError{w.what, context.Cause(ctx)}
+		case ctx.Err() != nil:
+			return &BusyError{c.timers[0].what, context.Cause(ctx)}
+		case w != nil:
+			c.rested.Wait()
+		default:
+			c.goTo(c.timers[0].due)
+			c.fire(c.timers[0])
 		}
-		c.goTo(c.timers[0].due)
-		c.fire(c.timers[0])
 	}
 }
 

@@ -239,6 +239,20 @@ func TestBusy(t *testing.T) {
 	w.End()
 	advance(t, c, time.Hour)
 	wantNow(t, c, time.Hour)
+
+	var a *clock.Alarm
+	ctx, cancel = context.WithCancel(t.Context())
+	a = c.KeepAlive("what comes due without an end", time.Minute, func() {
+		if c.Now().After(start.Add(2 * time.Hour)) {
+			cancel()
+		}
+		a.Reset(time.Minute)
+	})
+	defer a.Stop()
+	err = c.Advance(ctx, 200*365*24*time.Hour)
+	if busy := (*clock.BusyError)(nil); !errors.As(err, &busy) || busy.Work != "what comes due without an end" {
+		t.Errorf("Advance = %v", err)
+	}
 }
 
 // TestWait: each of what ends a wait, also of a work that has a timer which came

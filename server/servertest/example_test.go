@@ -3,9 +3,13 @@ package servertest_test
 import (
 	"encoding/json"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"github.com/openhands-local/openhands-local/server"
 	"github.com/openhands-local/openhands-local/server/faults"
@@ -124,5 +128,69 @@ func TestRequests(t *testing.T) {
 	s.Requests.Clear()
 	if all := s.Requests.All(journal.Query{}); len(all) != 0 {
 		t.Errorf("after Clear there is %v", all)
+	}
+}
+
+// A test of a client that follows an agent for an hour, which takes no time: the clock
+// stands until the test moves it, each step of the agent is at its time, and the socket
+// stays connected.
+func TestServer_Clock(t *testing.T) {
+	t.Parallel()
+	servertest.Needs(t, "POST /api/conversations/{conversation_id}/events")
+	script := filepath.Join(t.TempDir(), "hour.yaml")
+	if err := os.WriteFile(script, []byte(`
+rules:
+  - on: tests
+    steps:
+      - {wait: 20m, say: Still at it.}
+      - {wait: 40m, say: The tests pass.}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := servertest.NewServer(t, server.Config{Agent: "script:" + script})
+	s.Clock.Freeze()
+	say := func(text string) {
+		t.Helper()
+		resp, err := http.Post(s.URL+"/api/conversations/c/events", "application/json", strings.NewReader(`{"action":"message","args":{"content":"`+text+`"}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	say("Hello")
+	client, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(s.URL, "http")+"/socket.io/?EIO=4&transport=websocket&conversation_id=c", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.CloseNow()
+	write := func(packet string) {
+		t.Helper()
+		if err := client.Write(t.Context(), websocket.MessageText, []byte(packet)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until := func(text string) string {
+		t.Helper()
+		for {
+			_, packet, err := client.Read(t.Context())
+			if err != nil {
+				t.Fatalf("the socket ended before %q came: %v", text, err)
+			}
+			if string(packet) == "2" { // a ping
+				write("3")
+			}
+			if strings.Contains(string(packet), text) {
+				return string(packet)
+			}
+		}
+	}
+	write("40")
+	until("awaiting_user_input")
+
+	start := s.Clock.Now()
+	say("Run the tests")
+	s.Clock.Advance(time.Hour)
+	if packet, at := until("The tests pass."), start.Add(time.Hour).Format("2006-01-02T15:04:05"); !strings.Contains(packet, at) {
+		t.Errorf("the agent's last message is %s, want it at %s", packet, at)
 	}
 }
