@@ -12,6 +12,9 @@
 // Before the handler in api, before the answer in bounds, and for each message in
 // api/live, package faults is asked what shall go wrong (faulty.go).
 //
+// What waits for a time, and tells one, goes by the world's clock (clock.go); what a
+// connection may take is real time.
+//
 // When it is answered, log, metrics and Config.Observe are told of the
 // [exchange.Exchange].
 //
