@@ -32,7 +32,7 @@ var imports = map[string][]string{
 	"api/contract/document/node": {"gopkg.in/yaml.v3"},
 	"server/workshop/overlay":    {"api/contract/document", "api/contract/document/node", "github.com/speakeasy-api/openapi/overlay", "gopkg.in/yaml.v3"},
 	"server/workshop/recorded":   {"api/conform", "api/contract", "api/contract/document", "api/event", "api/fastapi", "server/workshop/overlay"},
-	"server/workshop/generate":   {"api/contract/document", "api/contract/document/node", "gopkg.in/yaml.v3", "server/workshop/overlay"},
+	"server/workshop/generate":   {"api/contract/document", "api/contract/document/node", "api/event", "gopkg.in/yaml.v3", "server/workshop/overlay"},
 	"server/workshop/bump":       {"api/conform", "api/contract", "api/contract/document", "api/contract/document/node", "api/printable", "gopkg.in/yaml.v3", "server/workshop/overlay", "server/workshop/recorded"},
 	"api/conform":                {"api/printable", "api/pyjson", "go.yaml.in/yaml/v3"},
 	"api/clock":                  nil,

@@ -28,7 +28,10 @@
 //
 // A keyword that 3.0 has no like of is not validated: [Contract.Unvalidated]
 // lists where. Nor is a request body whose object says "x-not-validated":
-// true; it is for the handler alone.
+// true; it is for the handler alone. A component that says so is for readers,
+// and is not loaded. Where a schema says "x-validated-as", the schema there is
+// loaded in its place: a union of many can stand in the document without cost,
+// when one of them takes all that the others do.
 package contract
 
 import (
@@ -46,7 +49,8 @@ import (
 	"github.com/openhands-local/openhands-local/api/pyjson"
 )
 
-// notValidated marks a request body that only its handler judges.
+// notValidated marks a request body that only its handler judges, and a component
+// that is not loaded.
 const notValidated = "x-not-validated"
 
 // A Contract is a loaded document. It does not change, and any number of
@@ -133,6 +137,9 @@ func (l *loader) load() error {
 		l.documents[m.Key] = m.Value
 	}
 	for _, m := range schemas.Members() {
+		if at(m.Value, notValidated).Bool() {
+			continue
+		}
 		if _, err := l.component(componentPrefix+m.Key, "#"); err != nil {
 			return err
 		}

@@ -97,6 +97,9 @@ func (c *converter) component(ref, at string) (*schema, error) {
 	return s, c.fill(s, v, componentPrefix+escape(name))
 }
 
+// validatedAs has the schema that is loaded in the place of the one around it.
+const validatedAs = "x-validated-as"
+
 // convert makes the schema of v, which lies at the JSON pointer at.
 func (c *converter) convert(v pyjson.Value, at string) (*schema, error) {
 	s := &schema{view: &openapi3.Schema{}}
@@ -129,6 +132,9 @@ func (c *converter) fill(s *schema, v pyjson.Value, at string) error {
 	}
 	if v.Kind() != pyjson.Object {
 		return fmt.Errorf("%s: a schema is an object", at)
+	}
+	if as, ok := v.Get(validatedAs); ok {
+		return c.fill(s, as, at+"/"+validatedAs)
 	}
 	said := 0
 	s.nullable = !slices.ContainsFunc(v.Members(), func(m pyjson.Member) bool { return slices.Contains(refuseNull, m.Key) })

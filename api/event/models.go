@@ -2,6 +2,7 @@ package event
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/pyjson"
@@ -117,6 +118,11 @@ var responseLatency = []modelField{
 	{"model", stringValue, null, true}, {"latency", floatValue, null, true}, {"response_id", stringValue, null, true},
 }
 
+// callCost is one of the costs. Its time is the event's by default.
+var callCost = []modelField{
+	{"model", stringValue, null, true}, {"cost", floatValue, null, true}, {"timestamp", floatValue, null, false},
+}
+
 // llmMetrics reads the metrics of a model's calls. What is no object gives
 // defaults.
 func (d *decoding) llmMetrics(v pyjson.Value) pyjson.Value {
@@ -140,8 +146,8 @@ func (d *decoding) llmMetrics(v pyjson.Value) pyjson.Value {
 	if !ok {
 		usage = pyjson.ObjectOf(pyjson.Member{Key: "model", Value: pyjson.StringOf("default")})
 	}
-	now := pyjson.FloatOf(float64(d.Timestamp.UnixMicro()) / 1e6)
-	costs := []modelField{{"model", stringValue, null, true}, {"cost", floatValue, null, true}, {"timestamp", floatValue, now, false}}
+	costs := slices.Clone(callCost)
+	costs[len(costs)-1].def = pyjson.FloatOf(float64(d.Timestamp.UnixMicro()) / 1e6)
 	items := func(name string, fields []modelField) pyjson.Value {
 		list := get(name, pyjson.ArrayOf())
 		if !list.Truthy() && (list.Kind() == pyjson.Object || list.Kind() == pyjson.String) {

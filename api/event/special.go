@@ -182,15 +182,18 @@ func recalledMessage(_ *decoding, v values) pyjson.Value {
 	return pyjson.StringOf("Added microagent knowledge")
 }
 
+// knowledge are the fields of an item of microagent_knowledge, which are texts.
+var knowledge = []string{"name", "trigger", "content"}
+
 func checkRecalled(d *decoding, in *instance) {
 	if t := in.value("recall_type"); t.Kind() != pyjson.String || t.Text() != "workspace_context" && t.Text() != "knowledge" {
 		d.refuse(fastapi.Enum("workspace_context", "knowledge"), t, "extras", "recall_type")
 	}
-	knowledge := in.at("microagent_knowledge")
-	if knowledge.Kind() != pyjson.Array {
+	given := in.at("microagent_knowledge")
+	if given.Kind() != pyjson.Array {
 		return
 	}
-	items := slices.Clone(knowledge.Items())
+	items := slices.Clone(given.Items())
 	for i, item := range items {
 		if d.enough() {
 			return
@@ -199,7 +202,7 @@ func checkRecalled(d *decoding, in *instance) {
 			continue
 		}
 		var ordered []pyjson.Member
-		for _, name := range []string{"name", "trigger", "content"} {
+		for _, name := range knowledge {
 			v, ok := item.Get(name)
 			if !ok {
 				d.refuse(fastapi.Missing, item, "extras", "microagent_knowledge", i, name)
@@ -207,11 +210,11 @@ func checkRecalled(d *decoding, in *instance) {
 			ordered = append(ordered, pyjson.Member{Key: name, Value: v})
 		}
 		for _, m := range item.Members() {
-			if m.Key != "name" && m.Key != "trigger" && m.Key != "content" {
+			if !slices.Contains(knowledge, m.Key) {
 				d.refuse(fastapi.ExtraForbidden, m.Value, "extras", "microagent_knowledge", i, m.Key)
 			}
 		}
 		items[i] = pyjson.ObjectOf(ordered...)
 	}
-	*knowledge = pyjson.ArrayOf(items...)
+	*given = pyjson.ArrayOf(items...)
 }

@@ -70,13 +70,17 @@ func run() error {
 	for _, i := range idle {
 		fmt.Fprintf(os.Stderr, "generate: %s:%d: %s\n", overlayFile, i.Line, i)
 	}
+	names := namesOverlay(doc)
+	if err := writeEvents(doc); err != nil {
+		return err
+	}
 	served, err := doc.JSON()
 	if err != nil {
 		return err
 	}
 	return errors.Join(
 		os.WriteFile(servedFile, served, 0o644),
-		os.WriteFile(namesFile, namesOverlay(doc), 0o644),
+		os.WriteFile(namesFile, names, 0o644),
 		os.WriteFile(versionFile, versionSource(doc.Version()), 0o644),
 	)
 }
@@ -93,6 +97,10 @@ func namesOverlay(doc *document.Document) []byte {
 		fmt.Fprintf(&b, "  - target: $.paths[%q].%s\n    update: {operationId: %s, x-operation-id: %s}\n", o.Path, strings.ToLower(o.Method), o.GoName, o.ID)
 	}
 	for schema, fields := range doc.Fields() {
+		if unionOfEvents(node.At(doc.Root(), "components", "schemas", schema)) { // of no use in Go
+			fmt.Fprintf(&b, "  - target: $.components.schemas[%q].anyOf\n    remove: true\n", schema)
+			continue
+		}
 		fmt.Fprintf(&b, "  - target: $.components.schemas[%q].properties\n    update: {", schema)
 		for i, name := range fields {
 			fmt.Fprintf(&b, "%s%q: {x-order: %d}", ", "[:min(2, 2*i)], name, i)
