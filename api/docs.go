@@ -1,6 +1,7 @@
 package api
 
 import (
+	_ "embed"
 	"html"
 	"io/fs"
 	"net/http"
@@ -13,10 +14,16 @@ import (
 	"github.com/openhands-local/openhands-local/gen"
 )
 
-// docPaths are served beside the operations, as FastAPI does. /redoc shows
-// the same page as /docs.
+// asyncAPI describes what goes over sockets, by AsyncAPI. Its schemas are those
+// of /openapi.json, to which it refers.
+//
+//go:embed asyncapi.json
+var asyncAPI []byte
+
+// docPaths are served beside the operations, as FastAPI does, but for
+// /asyncapi.json, which is ours. /redoc shows the same page as /docs.
 var (
-	docPaths   = []string{"/openapi.json", "/docs", "/redoc", "/docs/oauth2-redirect"}
+	docPaths   = []string{"/openapi.json", "/asyncapi.json", "/docs", "/redoc", "/docs/oauth2-redirect"}
 	docMethods = []string{http.MethodGet, http.MethodHead}
 )
 
@@ -27,7 +34,7 @@ const securityPath = "/security/"
 var securityMethods = []string{http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut}
 
 // docsPage shows the contract by Swagger UI, whose files are served below
-// /docs.
+// /docs, and in a few lines what goes over sockets.
 func docsPage() string {
 	return `<!doctype html>
 <html lang="en">
@@ -39,11 +46,19 @@ func docsPage() string {
 </head>
 <body>
 <div id="ui"></div>
+<div class="swagger-ui"><div class="wrapper"><div class="info" id="sockets"><h2 class="title">Socket.IO</h2></div></div></div>
 <script src="/docs/swagger-ui-bundle.js"></script>
 <script>
 SwaggerUIBundle({
   url: "/openapi.json", dom_id: "#ui", deepLinking: true, validatorUrl: null, defaultModelsExpandDepth: -1,
   presets: [SwaggerUIBundle.presets.apis], plugins: [SwaggerUIBundle.plugins.DownloadUrl],
+});
+fetch("/asyncapi.json").then(r => r.json()).then(doc => {
+  const add = (parent, name, text) => Object.assign(parent.appendChild(document.createElement(name)), {textContent: text});
+  const sockets = document.getElementById("sockets");
+  add(sockets, "p", doc.info.description);
+  for (const o of Object.values(doc.operations)) add(sockets, "p", (o.action === "send" ? "← " : "→ ") + o.summary);
+  add(sockets, "a", "asyncapi.json").href = "/asyncapi.json";
 });
 </script>
 </body>
@@ -75,6 +90,7 @@ func registerDocs(e *echo.Echo) {
 		}
 	}
 	e.Match(docMethods, "/openapi.json", func(c echo.Context) error { return writeBytes(c, http.StatusOK, gen.OpenAPI) })
+	e.Match(docMethods, "/asyncapi.json", func(c echo.Context) error { return writeBytes(c, http.StatusOK, asyncAPI) })
 	e.Match(docMethods, "/docs", page(docsPage()))
 	e.Match(docMethods, "/redoc", page(docsPage()))
 	e.Match(docMethods, "/docs/oauth2-redirect", page(noSignIn))

@@ -1,11 +1,14 @@
 package server_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/openhands-local/openhands-local/api"
+	"github.com/openhands-local/openhands-local/gen"
 	"github.com/openhands-local/openhands-local/server"
 	"github.com/openhands-local/openhands-local/server/servertest"
 )
@@ -38,5 +41,36 @@ func TestDocs(t *testing.T) {
 	}
 	if a := request(t, "GET", s.URL+"/docs/nothing.js", ""); a.status != http.StatusNotFound || a.body != `{"detail":"Not Found"}` {
 		t.Errorf("a file that there is not: %d %s, want 404 as everywhere", a.status, a.body)
+	}
+}
+
+// TestAsyncAPI: what is said of sockets is served beside the contract, is of the
+// version that was recorded, and refers to what there is.
+func TestAsyncAPI(t *testing.T) {
+	t.Parallel()
+	s := servertest.NewServer(t, server.Config{})
+	a := request(t, "GET", s.URL+"/asyncapi.json", "")
+	var sockets, contract map[string]any
+	if err := json.Unmarshal([]byte(a.body), &sockets); err != nil || a.status != http.StatusOK {
+		t.Fatalf("/asyncapi.json: %d, %v", a.status, err)
+	}
+	if err := json.Unmarshal(gen.OpenAPI, &contract); err != nil {
+		t.Fatal(err)
+	}
+	if version := at(sockets, "info", "version"); version != api.Recorded {
+		t.Errorf("info.version = %v, want %s", version, api.Recorded)
+	}
+	refs := regexp.MustCompile(`"\$ref": *"([^#"]*)#/([^"]*)"`).FindAllStringSubmatch(a.body, -1)
+	for _, ref := range refs {
+		doc := map[string]map[string]any{"": sockets, "openapi.json": contract}[ref[1]]
+		if at(doc, strings.Split(ref[2], "/")...) == nil {
+			t.Errorf("%s#/%s is not there", ref[1], ref[2])
+		}
+	}
+	if len(refs) == 0 {
+		t.Error("it refers to nothing")
+	}
+	if page := request(t, "GET", s.URL+"/docs", ""); !strings.Contains(page.body, "/asyncapi.json") {
+		t.Error("/docs does not show it")
 	}
 }

@@ -307,3 +307,27 @@ func TestUnvalidated(t *testing.T) {
 		t.Errorf("Unvalidated() = %q, want %q", got, want)
 	}
 }
+
+// What a document has for readers alone is not loaded: a component that says so,
+// and a schema in whose place another is to be validated.
+func TestForReaders(t *testing.T) {
+	const union = `"Union": {"x-validated-as": {"$ref": "#/components/schemas/Other"}, "anyOf": [{"$ref": "#/components/schemas/One"}, {"$ref": "#/components/schemas/Other"}]},
+		"One": {"x-not-validated": true, "if": {}, "properties": {"kind": {"const": "one"}}},
+		"Other": {"type": "object", "required": ["kind"], "properties": {"kind": {"type": "string"}}},
+		"Tree": `
+	c := mustLoad(t, []byte(strings.Replace(keywords, `"Tree": `, union, 1)))
+	if got := c.Unvalidated(); len(got) > 0 {
+		t.Errorf("Unvalidated() = %q, want none", got)
+	}
+	views := viewSchemas(c)
+	if views[componentPrefix+"One"] != nil {
+		t.Error("One is loaded")
+	}
+	loaded := views[componentPrefix+"Union"]
+	if err := loaded.VisitJSON(map[string]any{"kind": "two"}); err != nil {
+		t.Errorf("what Other takes is refused: %v", err)
+	}
+	if err := loaded.VisitJSON(map[string]any{}); err == nil {
+		t.Error("what Other refuses is taken")
+	}
+}

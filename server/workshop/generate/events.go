@@ -19,8 +19,7 @@ import (
 // kind, made of the tables of package event, and one of what those do not
 // cover. This is what is served:
 //
-//	Event = Action | Observation
-//	Action = NullAction | RunAction | … | OtherAction
+//	Event = NullAction | RunAction | … | OtherAction | NullObservation | … | OtherObservation
 //
 //	EventBase                          what every event has
 //	  ActionBase                       and every action; its discriminator
@@ -247,7 +246,8 @@ func (w *writer) served(name string, schema *yaml.Node) {
 	for _, m := range event.Models() {
 		w.addForReaders(m.Name, stored(m.Fields))
 	}
-	var both []string
+	var all []string
+	var loaded []members
 	for _, s := range sides {
 		var known members
 		for _, f := range memberTypes {
@@ -256,16 +256,16 @@ func (w *writer) served(name string, schema *yaml.Node) {
 			}
 		}
 		w.addForReaders("Known"+s.word, anObjectOf(known, s.always...))
-		kinds := w.kinds(s, "", stored, "Known"+s.word)
+		all = append(all, w.kinds(s, "", stored, "Known"+s.word)...)
 		w.add(s.word+"Base", w.base(s, "", "EventBase", nil))
-		w.add("Other"+s.word, append(members{
+		other := "Other" + s.word
+		w.add(other, append(members{
 			{"description", "Of another kind, or a known kind with fields of other types: what is posted is not held to them."},
 			{"allOf", refs(s.word + "Base")},
 		}, anObjectOf(append(said(schema, append(s.own, shared...)...), described(schema, s.fields, anObject)))...))
-		w.add(s.word, members{{"x-validated-as", ref("Other" + s.word)}, {"anyOf", refs(append(kinds, "Other"+s.word)...)}})
-		both = append(both, s.word)
+		all, loaded = append(all, other), append(loaded, ref(other))
 	}
-	w.set(name, members{description(schema), {eventsMark, "served"}, {"anyOf", refs(both...)}})
+	w.set(name, members{description(schema), {eventsMark, "served"}, {"x-validated-as", members{{"anyOf", loaded}}}, {"anyOf", refs(all...)}})
 }
 
 // posted makes the union of the events that can be posted.
