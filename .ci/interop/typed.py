@@ -96,7 +96,7 @@ def main(program, modules):
         "--output-model-type", "pydantic_v2.BaseModel", "--output", "sockets.py")
     sys.path.insert(0, str(FOLDER))
     sockets = importlib.import_module("sockets")
-    wrong = [e["kind"] for e in events if type(sockets.EventPayload.model_validate(e["event"]).root.root).__name__ not in e["schemas"]]
+    wrong = [e["kind"] for e in events if type(sockets.OhEventPayload.model_validate(e["event"]).root.root.root).__name__ not in e["schemas"]]
     print(f"FAIL sockets.py reads otherwise: {wrong}" if wrong else f"ok {len(events)} recorded are read by sockets.py")
     plain = {e["schemas"][0] for e in events if len(e["schemas"]) == 1} | {"OtherAction", "OtherObservation"}
     if missing := {one["$ref"].rpartition("/")[2] for one in contract["components"]["schemas"]["Event"]["anyOf"]} - plain:

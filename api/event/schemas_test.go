@@ -15,10 +15,12 @@ import (
 	"github.com/openhands-local/openhands-local/gen"
 )
 
-// The schemas of events in the served contract.
+// The schemas of events in the served contract. Another contract may have
+// schemas of their names by itself, so they are found by what they say.
 type schemas struct {
-	components pyjson.Value
-	compiler   *jsonschema.Compiler
+	components     pyjson.Value
+	served, posted string // the unions' names
+	compiler       *jsonschema.Compiler
 }
 
 func servedSchemas(t *testing.T) *schemas {
@@ -35,17 +37,34 @@ func servedSchemas(t *testing.T) *schemas {
 	if err := c.AddResource("file:///openapi.json", doc); err != nil {
 		t.Fatal(err)
 	}
-	return &schemas{get(served, "components", "schemas"), c}
+	s := &schemas{components: get(served, "components", "schemas"), compiler: c}
+	for _, m := range s.components.Members() {
+		switch get(m.Value, "x-events").Text() {
+		case "served":
+			s.served = m.Key
+		case "posted":
+			s.posted = m.Key
+		}
+	}
+	return s
 }
 
 const schemaPrefix = "#/components/schemas/"
 
 // union returns the names of the schemas in a union.
-func (s *schemas) union(name string) (names []string) {
-	for _, ref := range get(s.components, name, "anyOf").Items() {
-		names = append(names, strings.TrimPrefix(get(ref, "$ref").Text(), schemaPrefix))
+func (s *schemas) union(name string) []string { return names(get(s.components, name, "anyOf")) }
+
+// names are those of the schemas that a list refers to.
+func names(refs pyjson.Value) (all []string) {
+	for _, ref := range refs.Items() {
+		all = append(all, strings.TrimPrefix(get(ref, "$ref").Text(), schemaPrefix))
 	}
-	return names
+	return all
+}
+
+// kindOf is the kind of a schema, "" when it is not of one of the side.
+func (s *schemas) kindOf(schema, member string) string {
+	return get(s.components, schema, "properties", member, "const").Text()
 }
 
 func (s *schemas) compile(t *testing.T, name string) *jsonschema.Schema {
@@ -57,12 +76,12 @@ func (s *schemas) compile(t *testing.T, name string) *jsonschema.Schema {
 	return schema
 }
 
-// words are what a side is called in an event, and in schemas.
-func words(action bool) (member, fields, schema string) {
+// words are what a side is called in an event.
+func words(action bool) (member, fields string) {
 	if action {
-		return "action", "args", "Action"
+		return "action", "args"
 	}
-	return "observation", "extras", "Observation"
+	return "observation", "extras"
 }
 
 // TestUnionsOfKinds: the unions of what is served and of what can be posted
@@ -70,109 +89,90 @@ func words(action bool) (member, fields, schema string) {
 // other observations; the discriminators lead there.
 func TestUnionsOfKinds(t *testing.T) {
 	s := servedSchemas(t)
-	for name, prefix := range map[string]string{"Event": "", "AddEventRequest": "Add"} {
-		left := s.union(name)
+	for _, union := range []string{s.served, s.posted} {
+		left := s.union(union)
 		for _, k := range event.Kinds() {
-			member, fields, word := words(k.Action)
-			is := func(one string) bool {
-				return get(s.components, one, "properties", member, "const").Text() == k.Name
-			}
+			member, fields := words(k.Action)
+			is := func(schema string) bool { return s.kindOf(schema, member) == k.Name }
 			i := slices.IndexFunc(left, is)
 			if i < 0 {
-				t.Errorf("%s has no %s %s", name, member, k.Name)
+				t.Errorf("%s has no %s %s", union, member, k.Name)
 				continue
 			}
-			one := left[i]
+			schema := left[i]
 			if left = slices.Delete(left, i, i+1); slices.ContainsFunc(left, is) {
-				t.Errorf("%s has several of %s %s", name, member, k.Name)
+				t.Errorf("%s has several of %s %s", union, member, k.Name)
 			}
-			if to := get(s.components, prefix+word+"Base", "discriminator", "mapping", k.Name).Text(); to != schemaPrefix+one {
-				t.Errorf("%s %s: the discriminator leads to %q, want %s", member, k.Name, to, one)
+			base := names(get(s.components, schema, "allOf"))[0]
+			if to := get(s.components, base, "discriminator", "mapping", k.Name).Text(); to != schemaPrefix+schema {
+				t.Errorf("%s %s: the discriminator leads to %q, want %s", member, k.Name, to, schema)
 			}
-			var names []string
+			var want, has []string
 			for _, f := range k.Fields {
-				names = append(names, f.Name)
+				want = append(want, f.Name)
 			}
-			var has []string
-			for _, m := range get(s.components, strings.TrimPrefix(get(s.components, one, "properties", fields, "$ref").Text(), schemaPrefix), "properties").Members() {
+			of := strings.TrimPrefix(get(s.components, schema, "properties", fields, "$ref").Text(), schemaPrefix)
+			for _, m := range get(s.components, of, "properties").Members() {
 				has = append(has, m.Key)
 			}
-			if !slices.Equal(has, names) {
-				t.Errorf("%s: %s = %v, want %v", one, fields, has, names)
+			if !slices.Equal(has, want) {
+				t.Errorf("%s: %s = %v, want %v", schema, fields, has, want)
 			}
 		}
-		if want := []string{prefix + "OtherAction", prefix + "OtherObservation"}; !slices.Equal(left, want) {
-			t.Errorf("%s has %v beside the known kinds, want %v", name, left, want)
+		if len(left) != 2 {
+			t.Errorf("%s has %v beside the known kinds, want one for other actions and one for other observations", union, left)
 		}
 	}
 }
 
 // TestRecordedEventsFit: every recorded event, as served, exported and sent, is
-// in the union. One of a known kind has the fields of its schema and no others,
-// and fits it unless a value is of another type than upstream declares, which
-// upstream does not check; it fits that of no other kind. Cases with all fields
-// or none but the required, and what was sent live, have no such values. Each
-// kind has events that fit.
+// in the union: by what is loaded of it. One of a known kind has the fields of
+// its schema and no others, and fits it unless a value is of another type than
+// upstream declares, which upstream does not check. Cases with all fields or none
+// but the required, and what was sent live, have no such values. Each kind has
+// events that fit.
 func TestRecordedEventsFit(t *testing.T) {
 	s := servedSchemas(t)
-	union := s.compile(t, "Event")
-	kinds := map[string]*jsonschema.Schema{}
-	for _, name := range s.union("Event") {
-		kinds[name] = s.compile(t, name)
+	loaded := names(get(s.components, s.served, "x-validated-as", "anyOf"))
+	others := map[string]*jsonschema.Schema{"action": s.compile(t, loaded[0]), "observation": s.compile(t, loaded[1])}
+	type known struct {
+		event.Kind
+		*jsonschema.Schema
+		fit int
 	}
-	known := map[string]event.Kind{}
+	kinds := map[string]*known{}
 	for _, k := range event.Kinds() {
-		member, _, _ := words(k.Action)
-		known[member+" "+k.Name] = k
+		member, _ := words(k.Action)
+		for _, schema := range s.union(s.served) {
+			if s.kindOf(schema, member) == k.Name {
+				kinds[member+" "+k.Name] = &known{Kind: k, Schema: s.compile(t, schema)}
+			}
+		}
 	}
-	fits := map[string]int{}
 	check := func(name string, v pyjson.Value, plain bool) {
 		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(v.Append(nil)))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if err := union.Validate(doc); err != nil {
+		_, isAction := v.Get("action")
+		member, fields := words(isAction)
+		if err := others[member].Validate(doc); err != nil {
+			t.Errorf("%s is not taken for any %s: %v", name, member, err)
+		}
+		k := kinds[member+" "+get(v, member).Text()]
+		if k == nil {
+			return
+		}
+		if err := k.Validate(doc); err == nil {
+			k.fit++
+		} else if plain || !ofOtherTypes(err) {
 			t.Errorf("%s: %v", name, err)
 		}
-		member := "action"
-		of, ok := v.Get(member)
-		if !ok {
-			member = "observation"
-			of, _ = v.Get(member)
-		}
-		k, ok := known[member+" "+of.Text()]
-		_, fields, word := words(member == "action")
-		for schema, compiled := range kinds {
-			if strings.HasPrefix(schema, "Other") {
-				continue
-			}
-			mine := ok && get(s.components, schema, "properties", member, "const").Text() == k.Name && strings.HasSuffix(schema, word)
-			err := compiled.Validate(doc)
-			if err == nil {
-				fits[schema]++
-			}
-			switch {
-			case err == nil && kinds["Other"+word].Validate(doc) != nil:
-				t.Errorf("%s fits %s, and not what is loaded in its place", name, schema)
-			case err == nil && !mine:
-				t.Errorf("%s fits %s", name, schema)
-			case err != nil && mine && (plain || !ofOtherTypes(err)):
-				t.Errorf("%s: %v", name, err)
-			}
-		}
-		if ok {
-			checkFields(t, name+": "+fields, k.Fields, get(v, fields))
-		}
-		for _, of := range []struct {
-			model string
-			value pyjson.Value
-		}{
-			{"ToolCallMetadata", get(v, "tool_call_metadata")}, {"Metrics", get(v, "llm_metrics")}, {"TokenUsage", get(v, "llm_metrics", "accumulated_token_usage")},
-		} {
-			for _, m := range event.Models() {
-				if ok && m.Name == of.model && of.value.Kind() == pyjson.Object {
-					checkFields(t, name+": "+m.Name, m.Fields, of.value)
-				}
+		checkFields(t, name+": "+fields, k.Fields, get(v, fields))
+		for _, m := range event.Models() {
+			at := map[string][]string{"ToolCallMetadata": {"tool_call_metadata"}, "Metrics": {"llm_metrics"}, "TokenUsage": {"llm_metrics", "accumulated_token_usage"}}
+			if of := get(v, at[m.Name]...); at[m.Name] != nil && of.Kind() == pyjson.Object {
+				checkFields(t, name+": "+m.Name, m.Fields, of)
 			}
 		}
 	}
@@ -189,9 +189,9 @@ func TestRecordedEventsFit(t *testing.T) {
 			check(get(line, "name").Text(), sent, true)
 		}
 	}
-	for schema := range kinds {
-		if fits[schema] == 0 && !strings.HasPrefix(schema, "Other") {
-			t.Errorf("no recorded event fits %s", schema)
+	for name, k := range kinds {
+		if k.fit == 0 {
+			t.Errorf("no recorded event fits the schema of %s", name)
 		}
 	}
 }

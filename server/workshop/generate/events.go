@@ -27,12 +27,11 @@ import (
 //	    OtherAction                    another kind, or fields of other types
 //	  ObservationBase …                likewise
 //
-// It has this form for what generators make of it. A kind is a const, so that a
-// program can switch on it. The discriminator is that of the base, since it then
-// makes types in TypeScript of which OtherAction is what the cases leave, while
-// in Python the kind of OtherAction stays any text; with it in the union each
-// kind is either one of those known, or no case is told from another. What a
-// kind's fields are has a schema for the sake of its name.
+// It has this form for what generators make of it (.ci/interop/typed.py). A kind
+// is a const, so that a program can switch on it. The discriminator is the
+// base's: one in the union would leave Python's OtherAction no kind but known
+// ones, and without any TypeScript would take OtherAction for possible in each
+// case. The fields of a kind have a schema for the sake of its name.
 //
 // Only what holds for all of them is loaded at run time (package contract).
 const eventsMark = "x-events"
@@ -66,13 +65,18 @@ var shared = []string{"message", "cause", "tool_call_metadata", "llm_metrics"}
 // A writer adds schemas to a document.
 type writer struct {
 	schemas *yaml.Node
+	taken   map[string]bool // names that the document had before
 	err     error
 }
 
 // writeEvents makes the unions of events.
 func writeEvents(doc *document.Document) error {
-	w := &writer{schemas: node.At(doc.Root(), "components", "schemas")}
-	for name, schema := range node.Pairs(node.Clone(w.schemas)) {
+	w := &writer{schemas: node.At(doc.Root(), "components", "schemas"), taken: map[string]bool{}}
+	before := node.Clone(w.schemas)
+	for name := range node.Pairs(before) {
+		w.taken[name] = true
+	}
+	for name, schema := range node.Pairs(before) {
 		switch mark := node.Text(node.Field(schema, eventsMark)); {
 		case !unionOfEvents(schema):
 		case mark == "served":
@@ -107,13 +111,17 @@ func (m members) MarshalJSON() ([]byte, error) {
 	return append(b, '}'), nil
 }
 
-// add adds a schema.
-func (w *writer) add(name string, schema members) {
-	if node.Field(w.schemas, name) != nil {
-		w.err = cmp.Or(w.err, fmt.Errorf("the contract has a schema %s by itself", name))
+// named is the name that a schema has here: its own, unless the document has
+// another of that name.
+func (w *writer) named(name string) string {
+	if !w.taken[name] {
+		return name
 	}
-	w.set(name, schema)
+	return document.Numbered(name, func(one string) bool { return w.taken[one] })
 }
+
+// add adds a schema.
+func (w *writer) add(name string, schema members) { w.set(w.named(name), schema) }
 
 // addForReaders adds a schema that is not loaded.
 func (w *writer) addForReaders(name string, schema members) {
@@ -159,11 +167,13 @@ func description(schema *yaml.Node) member {
 	return member{"description", node.Text(node.Field(schema, "description"))}
 }
 
-func ref(name string) members { return members{{"$ref", "#/components/schemas/" + name}} }
+func (w *writer) pointer(name string) string { return "#/components/schemas/" + w.named(name) }
 
-func refs(names ...string) (all []members) {
+func (w *writer) ref(name string) members { return members{{"$ref", w.pointer(name)}} }
+
+func (w *writer) refs(names ...string) (all []members) {
 	for _, name := range names {
-		all = append(all, ref(name))
+		all = append(all, w.ref(name))
 	}
 	return all
 }
@@ -183,18 +193,18 @@ func anObjectOf(properties members, required ...string) members {
 }
 
 // typeSchema is the schema of a type of a field.
-func typeSchema(typ string) members {
+func (w *writer) typeSchema(typ string) members {
 	if t, ok := strings.CutSuffix(typ, " | None"); ok {
-		return members{{"anyOf", []members{typeSchema(t), {{"type", "null"}}}}}
+		return members{{"anyOf", []members{w.typeSchema(t), {{"type", "null"}}}}}
 	}
 	if t, ok := strings.CutPrefix(typ, "list["); ok {
-		return members{{"type", "array"}, {"items", typeSchema(strings.TrimSuffix(t, "]"))}}
+		return members{{"type", "array"}, {"items", w.typeSchema(strings.TrimSuffix(t, "]"))}}
 	}
 	if t, ok := strings.CutPrefix(typ, "dict[str, "); ok {
 		if t = strings.TrimSuffix(t, "]"); t == "Any" {
 			return anObject
 		}
-		return members{{"type", "object"}, {"additionalProperties", typeSchema(t)}}
+		return members{{"type", "object"}, {"additionalProperties", w.typeSchema(t)}}
 	}
 	switch typ {
 	case "str":
@@ -208,15 +218,15 @@ func typeSchema(typ string) members {
 	case "Any":
 		return anything
 	}
-	return ref(typ)
+	return w.ref(typ)
 }
 
 // stored are fields as they are served.
-func stored(fields []event.Field) members {
+func (w *writer) stored(fields []event.Field) members {
 	var properties members
 	var always []string
 	for _, f := range fields {
-		properties = append(properties, member{f.Name, typeSchema(f.Type)})
+		properties = append(properties, member{f.Name, w.typeSchema(f.Type)})
 		if f.Always {
 			always = append(always, f.Name)
 		}
@@ -225,11 +235,11 @@ func stored(fields []event.Field) members {
 }
 
 // sent are fields as they are posted.
-func sent(fields []event.Field) members {
+func (w *writer) sent(fields []event.Field) members {
 	var properties members
 	var required []string
 	for _, f := range fields {
-		schema := typeSchema(f.Type)
+		schema := w.typeSchema(f.Type)
 		if f.Required {
 			required = append(required, f.Name)
 		} else if f.Default != "" {
@@ -244,7 +254,7 @@ func sent(fields []event.Field) members {
 func (w *writer) served(name string, schema *yaml.Node) {
 	w.add("EventBase", anObjectOf(said(schema, "id", "timestamp", "source"), "id", "timestamp", "source"))
 	for _, m := range event.Models() {
-		w.addForReaders(m.Name, stored(m.Fields))
+		w.addForReaders(m.Name, w.stored(m.Fields))
 	}
 	var all []string
 	var loaded []members
@@ -252,20 +262,20 @@ func (w *writer) served(name string, schema *yaml.Node) {
 		var known members
 		for _, f := range memberTypes {
 			if slices.Contains(shared, f.Name) || slices.Contains(s.own, f.Name) {
-				known = append(known, described(schema, f.Name, typeSchema(f.Type)))
+				known = append(known, described(schema, f.Name, w.typeSchema(f.Type)))
 			}
 		}
 		w.addForReaders("Known"+s.word, anObjectOf(known, s.always...))
-		all = append(all, w.kinds(s, "", stored, "Known"+s.word)...)
+		all = append(all, w.kinds(s, "", w.stored, "Known"+s.word)...)
 		w.add(s.word+"Base", w.base(s, "", "EventBase", nil))
 		other := "Other" + s.word
 		w.add(other, append(members{
 			{"description", "Of another kind, or a known kind with fields of other types: what is posted is not held to them."},
-			{"allOf", refs(s.word + "Base")},
+			{"allOf", w.refs(s.word + "Base")},
 		}, anObjectOf(append(said(schema, append(s.own, shared...)...), described(schema, s.fields, anObject)))...))
-		all, loaded = append(all, other), append(loaded, ref(other))
+		all, loaded = append(all, other), append(loaded, w.ref(other))
 	}
-	w.set(name, members{description(schema), {eventsMark, "served"}, {"x-validated-as", members{{"anyOf", loaded}}}, {"anyOf", refs(all...)}})
+	w.set(name, members{description(schema), {eventsMark, "served"}, {"x-validated-as", members{{"anyOf", loaded}}}, {"anyOf", w.refs(all...)}})
 }
 
 // posted makes the union of the events that can be posted.
@@ -273,13 +283,13 @@ func (w *writer) posted(name string, schema *yaml.Node) {
 	w.addForReaders("AddEventBase", anObjectOf(said(schema, "source", "cause", "tool_call_metadata", "llm_metrics", "id", "timestamp")))
 	var all []string
 	for _, s := range sides {
-		all = append(all, w.kinds(s, "Add", sent)...)
+		all = append(all, w.kinds(s, "Add", w.sent)...)
 		base, other := "Add"+s.word+"Base", "AddOther"+s.word
 		w.addForReaders(base, w.base(s, "Add", "AddEventBase", said(schema, s.own...)))
-		w.addForReaders(other, append(members{{"allOf", refs(base)}}, anObjectOf(members{described(schema, s.fields, anObject)})...))
+		w.addForReaders(other, append(members{{"allOf", w.refs(base)}}, anObjectOf(members{described(schema, s.fields, anObject)})...))
 		all = append(all, other)
 	}
-	w.set(name, members{description(schema), {eventsMark, "posted"}, {"anyOf", refs(all...)}, {"x-not-validated", true}})
+	w.set(name, members{description(schema), {eventsMark, "posted"}, {"anyOf", w.refs(all...)}, {"x-not-validated", true}})
 }
 
 // schemaOf is the name of a kind's schema.
@@ -296,10 +306,10 @@ func (w *writer) base(s side, prefix, root string, more members) members {
 	var mapping members
 	for _, k := range event.Kinds() {
 		if k.Action == s.action {
-			mapping = append(mapping, member{k.Name, "#/components/schemas/" + schemaOf(prefix, k, s)})
+			mapping = append(mapping, member{k.Name, w.pointer(schemaOf(prefix, k, s))})
 		}
 	}
-	return append(append(members{{"allOf", refs(root)}}, anObjectOf(append(members{{s.member, aText}}, more...), s.member)...),
+	return append(append(members{{"allOf", w.refs(root)}}, anObjectOf(append(members{{s.member, aText}}, more...), s.member)...),
 		member{"discriminator", members{{"propertyName", s.member}, {"mapping", mapping}}})
 }
 
@@ -313,12 +323,12 @@ func (w *writer) kinds(s side, prefix string, fields func([]event.Field) members
 		name, of, required := schemaOf(prefix, k, s), members{{"type", "object"}}, []string{s.member}
 		if len(k.Fields) > 0 {
 			w.addForReaders(name+s.fieldWord, fields(k.Fields))
-			of = ref(name + s.fieldWord)
+			of = w.ref(name + s.fieldWord)
 		}
 		if prefix == "" || slices.ContainsFunc(k.Fields, func(f event.Field) bool { return f.Required }) {
 			required = append(required, s.fields)
 		}
-		w.addForReaders(name, append(members{{"allOf", refs(append([]string{prefix + s.word + "Base"}, more...)...)}}, anObjectOf(members{
+		w.addForReaders(name, append(members{{"allOf", w.refs(append([]string{prefix + s.word + "Base"}, more...)...)}}, anObjectOf(members{
 			{s.member, members{{"type", "string"}, {"const", k.Name}}},
 			{s.fields, of},
 		}, required...)...))
