@@ -4,6 +4,7 @@
 //	openapi.json ── api/overlay.yaml ──▶ openapi.json ── names.overlay.yaml ──▶ openapi.gen.go
 //	 (published)      (what we add)        (served)         (Go names)           (types, routes)
 //
+// The schemas of events in the served contract are made of package api/event.
 // `make generate` makes all of it again. The commands run from the root of
 // the module, since oapi-codegen's paths are relative to where it runs.
 package gen

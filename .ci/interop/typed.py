@@ -98,9 +98,8 @@ def main(program, modules):
     sockets = importlib.import_module("sockets")
     wrong = [e["kind"] for e in events if type(sockets.OhEventPayload.model_validate(e["event"]).root.root.root).__name__ not in e["schemas"]]
     print(f"FAIL sockets.py reads otherwise: {wrong}" if wrong else f"ok {len(events)} recorded are read by sockets.py")
-    plain = {e["schemas"][0] for e in events if len(e["schemas"]) == 1} | {"OtherAction", "OtherObservation"}
-    if missing := {one["$ref"].rpartition("/")[2] for one in contract["components"]["schemas"]["Event"]["anyOf"]} - plain:
-        print(f"FAIL no recorded event is of {missing}")
+    if unfit := {e["schemas"][0] for e in events} - {e["schemas"][0] for e in events if len(e["schemas"]) == 1}:
+        print(f"FAIL no recorded event fits {unfit}")
 
 
 main(*sys.argv[1:])

@@ -8,8 +8,9 @@
 // [Flags]; [FlagsOf] tells the same of an event that was stored elsewhere. A
 // [Filter] selects events.
 //
-// The kinds are tables (kinds.go): a field's name, whether it is required,
-// its default, the message. A later version's kind is one more line.
+// The kinds are tables (kinds.go): a field's name, its type, whether it is
+// required, its default, the message. A later version's kind is one more line.
+// [Kinds] and [Models] tell of them, for the schemas of the contract.
 //
 // Everything here is pure: time and secrets are handed in.
 package event

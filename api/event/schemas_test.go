@@ -129,8 +129,8 @@ func TestUnionsOfKinds(t *testing.T) {
 // in the union: by what is loaded of it. One of a known kind has the fields of
 // its schema and no others, and fits it unless a value is of another type than
 // upstream declares, which upstream does not check. Cases with all fields or none
-// but the required, and what was sent live, have no such values. Each kind has
-// events that fit.
+// but the required, and what was sent live, have no such values. Some of each
+// kind fit.
 func TestRecordedEventsFit(t *testing.T) {
 	s := servedSchemas(t)
 	loaded := names(get(s.components, s.served, "x-validated-as", "anyOf"))
@@ -138,7 +138,7 @@ func TestRecordedEventsFit(t *testing.T) {
 	type known struct {
 		event.Kind
 		*jsonschema.Schema
-		fit int
+		seen, fit int
 	}
 	kinds := map[string]*known{}
 	for _, k := range event.Kinds() {
@@ -163,6 +163,7 @@ func TestRecordedEventsFit(t *testing.T) {
 		if k == nil {
 			return
 		}
+		k.seen++
 		if err := k.Validate(doc); err == nil {
 			k.fit++
 		} else if plain || !ofOtherTypes(err) {
@@ -190,8 +191,8 @@ func TestRecordedEventsFit(t *testing.T) {
 		}
 	}
 	for name, k := range kinds {
-		if k.fit == 0 {
-			t.Errorf("no recorded event fits the schema of %s", name)
+		if k.seen > 0 && k.fit == 0 {
+			t.Errorf("of %d recorded events of %s none fits", k.seen, name)
 		}
 	}
 }

@@ -6,6 +6,8 @@
 //	gen/openapi.json                => gen/names.overlay.yaml  operationId => Go name, order of fields, odd types; read by oapi-codegen
 //	gen/openapi.json                => gen/version.gen.go      the contract's version
 //
+// The schemas of events are made of the tables of api/event (events.go).
+//
 // It runs from the root of the module (see gen/gen.go) and imports nothing
 // that imports gen/, so that one which does not compile cannot stop it from
 // being made again.
