@@ -42,14 +42,14 @@ func (s *Service) Act(ctx context.Context, id string, body []byte) (Added, error
 func (s *Service) add(ctx context.Context, id string, body []byte, key string, revive bool) (added Added, err error) {
 	var e event.Event
 	lenient := ""
-	r := s.runs.of(id) // what runs is stored: one read less on the way of most events
-	if r != nil && r.enter() {
+	r := s.runs.Of(id) // what runs is stored: one read less on the way of most events
+	if r != nil && r.Enter() {
 		e, err = s.normalise(ctx, body)
 	} else {
 		r, e, lenient, err = s.enter(ctx, id, body, revive)
 	}
 	if r != nil {
-		defer r.leave()
+		defer r.Leave()
 	}
 	if err != nil {
 		return added, err
@@ -100,7 +100,7 @@ func (s *Service) enter(ctx context.Context, id string, body []byte, revive bool
 		return nil, e, "", Unknown(id)
 	}
 	defer s.lock(id)()
-	if r := s.runs.of(id); r != nil && r.enter() {
+	if r := s.runs.Of(id); r != nil && r.Enter() {
 		e, err = s.normalise(ctx, body)
 		return r, e, "", err
 	}
@@ -128,7 +128,7 @@ func (s *Service) enter(ctx context.Context, id string, body []byte, revive bool
 	if r, err = s.start(ctx, c, nil); err != nil {
 		return nil, e, "", err
 	}
-	r.enter() // it cannot be over: the id is locked
+	r.Enter() // it cannot be over: the id is locked
 	return r, e, lenient, nil
 }
 

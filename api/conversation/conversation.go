@@ -31,13 +31,14 @@ import (
 	"github.com/openhands-local/openhands-local/api/clock"
 	"github.com/openhands-local/openhands-local/api/event"
 	"github.com/openhands-local/openhands-local/api/feed"
+	"github.com/openhands-local/openhands-local/api/runs"
 	"github.com/openhands-local/openhands-local/store"
 )
 
 // Errors of a [Service], beside the store's and [*fastapi.Invalid].
 var (
 	// ErrStopped: the conversation does not run, and the service is strict.
-	ErrStopped = errors.New("conversation is stopped")
+	ErrStopped = runs.ErrStopped
 	// ErrNoSettings: nobody has stored settings yet.
 	ErrNoSettings = errors.New("settings not found")
 	// ErrNoLLMKey: the settings have no key for the model.
@@ -75,10 +76,10 @@ type Config struct {
 type Service struct {
 	c    Config
 	feed *feed.Feed
-	runs *runs
+	runs *runs.Set[Run]
 
 	gate sync.RWMutex // whoever locks an id or asks for settings reads it, a reset writes
-	busy keyed        // serialises what decides about one id's run
+	busy runs.Locks   // serialises what decides about one id's run
 
 	changes atomic.Uint64 // of the records
 	known   atomic.Pointer[knownSecrets]
@@ -94,7 +95,7 @@ type Service struct {
 // New returns a Service. Every stored conversation is stopped. It needs a
 // Close.
 func New(c Config) *Service {
-	return &Service{c: c, feed: feed.New(c.Store), runs: newRuns(c), connections: map[string]int{}}
+	return &Service{c: c, feed: feed.New(c.Store), runs: runs.NewSet[Run](c.MaxRunning), connections: map[string]int{}}
 }
 
 // Close ends all runs without a word, and waits for the work of their agents. It
@@ -103,9 +104,9 @@ func New(c Config) *Service {
 func (s *Service) Close() {
 	s.gate.Lock()
 	defer s.gate.Unlock()
-	for _, r := range s.runs.all() {
-		r.end()
-		s.runs.change(r.Conversation, nil)
+	for _, r := range s.runs.All() {
+		r.End()
+		s.runs.Change(r.Conversation, nil)
 	}
 	s.agents.Wait()
 }
@@ -114,7 +115,7 @@ func (s *Service) Close() {
 // returns what unlocks it.
 func (s *Service) lock(id string) (unlock func()) {
 	s.gate.RLock()
-	release := s.busy.lock(id)
+	release := s.busy.Lock(id)
 	return func() {
 		release()
 		s.gate.RUnlock()
@@ -182,7 +183,7 @@ func Unknown(id string) error {
 // Exists returns nil or ErrNotFound.
 func (s *Service) Exists(ctx context.Context, id string) error {
 	switch {
-	case s.runs.of(id) != nil: // what runs is stored
+	case s.runs.Of(id) != nil: // what runs is stored
 		return nil
 	case !ValidID(id):
 		return Unknown(id)
@@ -201,7 +202,7 @@ func (s *Service) Info(ctx context.Context, id string) (Info, error) {
 }
 
 func (s *Service) info(ctx context.Context, c store.Conversation) (Info, error) {
-	i := Info{Conversation: c, Title: c.Title, Status: s.runs.status(c.ID)}
+	i := Info{Conversation: c, Title: c.Title, Status: s.status(c.ID)}
 	if i.Title == "" {
 		i.Title = defaultTitle(c.ID)
 	}
@@ -307,39 +308,4 @@ func (s *Service) setTitle(ctx context.Context, id, title string) error {
 		s.tellTitle(ctx, id, title)
 	}
 	return err
-}
-
-// keyed is a mutex for each key in use.
-type keyed struct {
-	mu    sync.Mutex
-	locks map[string]*lock
-}
-
-type lock struct {
-	sync.Mutex
-	users int
-}
-
-// lock locks a key and returns what unlocks it.
-func (k *keyed) lock(key string) (unlock func()) {
-	k.mu.Lock()
-	if k.locks == nil {
-		k.locks = map[string]*lock{}
-	}
-	l := k.locks[key]
-	if l == nil {
-		l = &lock{}
-		k.locks[key] = l
-	}
-	l.users++
-	k.mu.Unlock()
-	l.Lock()
-	return func() {
-		l.Unlock()
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if l.users--; l.users == 0 {
-			delete(k.locks, key)
-		}
-	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/openhands-local/openhands-local/api/event"
 	"github.com/openhands-local/openhands-local/api/feed"
+	"github.com/openhands-local/openhands-local/api/runs"
 	"github.com/openhands-local/openhands-local/store"
 )
 
@@ -75,7 +76,7 @@ func (s *Service) Create(ctx context.Context, d Draft) (Info, error) {
 	if !ValidID(d.ID) {
 		return Info{}, fmt.Errorf("%w: %q", ErrBadID, d.ID)
 	}
-	defer s.busy.lock(d.ID)()
+	defer s.busy.Lock(d.ID)()
 	now := s.c.Clock.Now()
 	c, err := s.c.Store.Create(ctx, store.Conversation{
 		ID: d.ID, CreatedAt: now, UpdatedAt: now, Agent: true,
@@ -109,7 +110,7 @@ func (s *Service) Start(ctx context.Context, id string) (Status, error) {
 	if err != nil {
 		return "", err
 	}
-	if before := s.runs.status(id); before != Stopped {
+	if before := s.status(id); before != Stopped {
 		return before, nil
 	}
 	_, err = s.start(ctx, c, nil)
@@ -120,7 +121,7 @@ func (s *Service) Start(ctx context.Context, id string) (Status, error) {
 // is fresh: then it has a beginning. The id is locked, and c is what the store
 // has.
 func (s *Service) start(ctx context.Context, c store.Conversation, fresh *beginning) (*Run, error) {
-	before := s.runs.of(c.ID)
+	before := s.runs.Of(c.ID)
 	if before != nil && fresh == nil {
 		return before, nil
 	}
@@ -130,12 +131,13 @@ func (s *Service) start(ctx context.Context, c store.Conversation, fresh *beginn
 		}
 	}
 	ctx = context.WithoutCancel(ctx) // a beginning is not left half written
-	r := &Run{Conversation: c.ID, service: s, began: s.c.Clock.Mark()}
+	running, cancel := context.WithCancel(context.Background())
+	r := &Run{Run: runs.New(c.ID, cancel), service: s, began: s.c.Clock.Mark()}
 	agent := s.c.Agent
 	if c.Agent {
 		var err error
 		if r.First, err = s.writeStart(ctx, c.ID, fresh); err != nil {
-			s.runs.change(c.ID, before)
+			s.runs.Change(c.ID, before)
 			return nil, err
 		}
 	} else {
@@ -147,11 +149,9 @@ func (s *Service) start(ctx context.Context, c store.Conversation, fresh *beginn
 			agent = nil
 		}
 	}
-	running, cancel := context.WithCancel(context.Background())
-	r.cancel = cancel
-	s.runs.change(c.ID, r)
+	s.runs.Change(c.ID, r)
 	if before != nil {
-		before.end() // what it wrote is stored, what it writes goes to r
+		before.End() // what it wrote is stored, what it writes goes to r
 	}
 	s.feed.Tell(ctx, c.ID, feed.Notice{Kind: feed.Began})
 	if agent != nil {
@@ -174,7 +174,7 @@ func (s *Service) Stop(ctx context.Context, id string) (before Status, err error
 
 // stop is Stop with the id locked.
 func (s *Service) stop(ctx context.Context, id string) (before Status, err error) {
-	if before = s.runs.status(id); before == Stopped {
+	if before = s.status(id); before == Stopped {
 		return Stopped, nil
 	}
 	c, err := s.c.Store.Conversation(ctx, id)
@@ -192,12 +192,12 @@ func (s *Service) stop(ctx context.Context, id string) (before Status, err error
 // endRun ends the run of a conversation, if it runs, and tells so. The state
 // that follows is for no socket.
 func (s *Service) endRun(ctx context.Context, id string) {
-	r := s.runs.of(id)
+	r := s.runs.Of(id)
 	if r == nil {
 		return
 	}
-	r.end()
-	s.runs.change(id, nil)
+	r.End()
+	s.runs.Change(id, nil)
 	s.feed.Tell(ctx, id, feed.Notice{Kind: feed.Ended})
 }
 
@@ -223,7 +223,7 @@ func (s *Service) Delete(ctx context.Context, id string) error {
 func (s *Service) Reset(ctx context.Context, begin func(context.Context) error) error {
 	s.gate.Lock()
 	defer s.gate.Unlock()
-	for _, r := range s.runs.all() {
+	for _, r := range s.runs.All() {
 		s.endRun(ctx, r.Conversation)
 	}
 	err := s.c.Store.Reset(ctx)

@@ -6,14 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/openhands-local/openhands-local/api/clock"
 	"github.com/openhands-local/openhands-local/api/feed"
+	"github.com/openhands-local/openhands-local/api/runs"
 	"github.com/openhands-local/openhands-local/store"
 )
 
@@ -21,8 +20,7 @@ import (
 // or a reset. Its agent writes through it, so that nothing of a run comes after
 // its end.
 type Run struct {
-	// Conversation is the id of the one that runs.
-	Conversation string
+	*runs.Run
 	// First is the id of the run's first event. What an agent answers comes
 	// after it.
 	First int64
@@ -35,44 +33,11 @@ type Run struct {
 	service *Service
 	began   time.Time // a mark of the clock
 	failure string    // the exception that upstream names, when there is no session
-	cancel  context.CancelFunc
-
-	mu   sync.RWMutex // read-locked while something is written in the run
-	over bool
-}
-
-// enter keeps the run from ending until leave is called; false when it is over.
-func (r *Run) enter() bool {
-	r.mu.RLock()
-	if r.over {
-		r.mu.RUnlock()
-		return false
-	}
-	return true
-}
-
-func (r *Run) leave() { r.mu.RUnlock() }
-
-// end ends the run, after what is being written in it.
-func (r *Run) end() {
-	r.mu.Lock()
-	r.over = true
-	r.mu.Unlock()
-	r.cancel()
-}
-
-// within calls do unless the run is over, which is ErrStopped.
-func (r *Run) within(do func() error) error {
-	if !r.enter() {
-		return fmt.Errorf("%w: %s", ErrStopped, r.Conversation)
-	}
-	defer r.leave()
-	return do()
 }
 
 // Inject is [Service.Inject] while the run lasts; ErrStopped after.
 func (r *Run) Inject(ctx context.Context, source string, body []byte) (id int64, err error) {
-	err = r.within(func() error {
+	err = r.Within(func() error {
 		id, err = r.service.Inject(ctx, r.Conversation, source, body)
 		return err
 	})
@@ -82,7 +47,7 @@ func (r *Run) Inject(ctx context.Context, source string, body []byte) (id int64,
 // InjectState stores that the agent's state is now another, and why, while the
 // run lasts.
 func (r *Run) InjectState(ctx context.Context, state, reason string) error {
-	return r.within(func() error {
+	return r.Within(func() error {
 		_, err := r.service.InjectState(ctx, r.Conversation, state, reason)
 		return err
 	})
@@ -91,7 +56,7 @@ func (r *Run) InjectState(ctx context.Context, state, reason string) error {
 // SetTitle gives a conversation that nobody has named a title, as upstream does
 // after the first answer (recorded conversation_title_after_message).
 func (r *Run) SetTitle(ctx context.Context, title string) error {
-	return r.within(func() error { return r.service.setTitle(ctx, r.Conversation, title) })
+	return r.Within(func() error { return r.service.setTitle(ctx, r.Conversation, title) })
 }
 
 // TellStatus is [Service.TellStatus].
@@ -118,72 +83,15 @@ func (r *Run) failed() json.RawMessage {
 	return fmt.Appendf(nil, `{"error":true,"message":"Failed to create agent session: %s"}`, r.failure)
 }
 
-// runs knows which conversations run. Who changes what it says of one has its
-// id locked; the number of those that run or begin never passes most.
-type runs struct {
-	most     int           // 0 is no limit
-	starting time.Duration // how long a run is told as Starting
-	clock    *clock.Clock
-
-	mu        sync.RWMutex
-	running   map[string]*Run
-	beginning map[string]bool // have a place, and do not run yet
-	changed   chan struct{}   // closed when the above change
-}
-
-func newRuns(c Config) *runs {
-	return &runs{most: c.MaxRunning, starting: c.Starting, clock: c.Clock, running: map[string]*Run{}, beginning: map[string]bool{}, changed: make(chan struct{})}
-}
-
-// of is the run of a conversation, nil when it does not run.
-func (rs *runs) of(id string) *Run {
-	rs.mu.RLock()
-	defer rs.mu.RUnlock()
-	return rs.running[id]
-}
-
 // status is what the API says of a conversation.
-func (rs *runs) status(id string) Status {
-	rs.mu.RLock()
-	defer rs.mu.RUnlock()
-	switch r := rs.running[id]; {
-	case rs.beginning[id], r != nil && rs.starting > 0 && rs.clock.Since(r.began) < rs.starting:
+func (s *Service) status(id string) Status {
+	switch r, begins := s.runs.State(id); {
+	case begins, r != nil && s.c.Starting > 0 && s.c.Clock.Since(r.began) < s.c.Starting:
 		return Starting
 	case r != nil:
 		return Running
 	}
 	return Stopped
-}
-
-// reserve takes a place for a conversation that is to run, or says which
-// conversations run instead; with none of them, it says what to wait for.
-func (rs *runs) reserve(id string) (instead []string, wait <-chan struct{}, ok bool) {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	if rs.most > 0 && len(rs.running)+len(rs.beginning) >= rs.most {
-		return slices.Collect(maps.Keys(rs.running)), rs.changed, false
-	}
-	rs.beginning[id] = true
-	return nil, nil, true
-}
-
-// change makes a run the one of a conversation; nil gives its place back.
-func (rs *runs) change(id string, r *Run) {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	delete(rs.beginning, id)
-	if rs.running[id] = r; r == nil {
-		delete(rs.running, id)
-	}
-	close(rs.changed)
-	rs.changed = make(chan struct{})
-}
-
-// all are the runs.
-func (rs *runs) all() []*Run {
-	rs.mu.RLock()
-	defer rs.mu.RUnlock()
-	return slices.Collect(maps.Values(rs.running))
 }
 
 // reserve takes a place for a conversation. When none is left it stops those
@@ -195,7 +103,7 @@ func (rs *runs) all() []*Run {
 // after it was seen to run.
 func (s *Service) reserve(ctx context.Context, id string) error {
 	for {
-		running, changed, ok := s.runs.reserve(id)
+		running, changed, ok := s.runs.Reserve(id)
 		if ok {
 			return nil
 		}
@@ -241,8 +149,8 @@ func (s *Service) oldest(ctx context.Context, ids []string) (string, error) {
 
 // stopForAnother stops a conversation if it runs, and tells its sockets why.
 func (s *Service) stopForAnother(ctx context.Context, id string) error {
-	defer s.busy.lock(id)()
-	if s.runs.of(id) == nil {
+	defer s.busy.Lock(id)()
+	if s.runs.Of(id) == nil {
 		return nil
 	}
 	s.TellStatus(ctx, id, StatusUpdate{Type: "error", ID: "AGENT_ERROR$TOO_MANY_CONVERSATIONS",
