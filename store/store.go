@@ -18,6 +18,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"iter"
+	"strings"
 	"time"
 )
 
@@ -25,7 +26,7 @@ import (
 // times lie in the years 1 to 9999, are kept to the nanosecond and come back
 // in UTC.
 type Conversation struct {
-	ID    string `json:"id"`             // never empty
+	ID    string `json:"id"`             // never empty; see LineOf
 	Birth uint64 `json:"birth,omitzero"` // set by the store: 1, 2, … over its life, never given twice
 	Title string `json:"title"`          // "" when nobody has named it
 
@@ -38,6 +39,16 @@ type Conversation struct {
 	GitProvider string  `json:"git_provider,omitempty"`
 	Trigger     string  `json:"trigger,omitempty"` // "gui", "suggested_task", …
 	Agent       bool    `json:"agent,omitempty"`   // an agent follows it (it was not born of a bare Add Event)
+}
+
+// LineOf is the line of contract that a conversation belongs to: what its id has
+// before the first colon, "" when there is none.
+func LineOf(id string) string {
+	line, _, ok := strings.Cut(id, ":")
+	if !ok {
+		return ""
+	}
+	return line
 }
 
 // InUTC returns c as every store keeps it: its times in UTC and without a
@@ -111,13 +122,16 @@ type Store interface {
 	// Conversation returns one conversation, or ErrNotFound.
 	Conversation(ctx context.Context, id string) (Conversation, error)
 
-	// Conversations returns up to limit conversations, newest CreatedAt first
+	// Conversations is LineConversations of the line "".
+	Conversations(ctx context.Context, offset, limit int) (page []Conversation, total int, err error)
+
+	// LineConversations returns up to limit conversations of a line, newest CreatedAt first
 	// (the later Birth first among equals), after leaving out the first offset
-	// of them, and how many there are in all. An offset below 0 counts as 0, a
+	// of them, and how many of the line there are in all. An offset below 0 counts as 0, a
 	// limit below 0 too. Its work is bounded by what is stored, whatever the
 	// numbers. Conversations of the page that do not read back as they were
 	// written are left out, and named by a [DamagedConversations].
-	Conversations(ctx context.Context, offset, limit int) (page []Conversation, total int, err error)
+	LineConversations(ctx context.Context, line string, offset, limit int) (page []Conversation, total int, err error)
 
 	// Update changes one conversation atomically: change is called with what
 	// is stored and what it leaves is stored. Its error is returned and stores

@@ -11,6 +11,7 @@
 //	meta/schema                          => schema version, 4 bytes
 //	     (bucket sequence)                = the last birth that was given
 //	conversations/<id>                   => record of birth 8, JSON of store.Conversation
+//	     (bucket sequence)                = how many of them are of a line that has a name
 //	newest/<^created 12><^birth 8>       => id; created is seconds and nanoseconds
 //	     (bucket sequence)                = how many conversations there are
 //	events/<birth 8><event id 8>         => record of the event's JSON

@@ -969,6 +969,11 @@ func (r *reopened) Conversation(ctx context.Context, id string) (c store.Convers
 	return c, err
 }
 
+func (r *reopened) LineConversations(ctx context.Context, line string, offset, limit int) (page []store.Conversation, total int, err error) {
+	r.do(func(s *Store) { page, total, err = s.LineConversations(ctx, line, offset, limit) })
+	return page, total, err
+}
+
 func (r *reopened) Conversations(ctx context.Context, offset, limit int) (page []store.Conversation, total int, err error) {
 	r.do(func(s *Store) { page, total, err = s.Conversations(ctx, offset, limit) })
 	return page, total, err

@@ -84,6 +84,7 @@ type checker struct {
 	deleted       [][2]uint64                   // births, both inclusive
 	sequences     map[string]uint64             // of the buckets
 	newest        int
+	lines         uint64 // conversations of a line that has a name
 	lastBirth     uint64
 	orphans       map[uint64]bool // births of events that have no conversation
 }
@@ -177,6 +178,9 @@ func (c *checker) lookIn(bucket string, key, value []byte) (kept bool, err error
 		c.conversations[conversation.Birth] = conversation
 		c.lastBirth = max(c.lastBirth, conversation.Birth)
 		c.Conversations++
+		if store.LineOf(conversation.ID) != "" {
+			c.lines++
+		}
 		return false, nil
 	case string(deletedBucket):
 		if len(key) != 8 || len(value) != 8 || bytes.Compare(key, value) > 0 {
@@ -265,6 +269,9 @@ func (c *checker) together() {
 	}
 	if n := c.sequences[string(newestBucket)]; n != uint64(c.Conversations) || c.newest != c.Conversations {
 		c.watch.problem(fmt.Errorf("newest: it says that there are %d conversations and has %d, and there are %d", n, c.newest, c.Conversations))
+	}
+	if n := c.sequences[string(conversationsBucket)]; n != c.lines {
+		c.watch.problem(fmt.Errorf("conversations: it says that there are %d of other lines, and there are %d", n, c.lines))
 	}
 	if last := c.sequences[string(metaBucket)]; last < c.lastBirth {
 		c.watch.problem(fmt.Errorf("meta: the last birth is %d, and there is %d", last, c.lastBirth))

@@ -194,6 +194,7 @@ var damages = []struct {
 	}, want: `conversations: conversations "a" and "z" share the birth 1`},
 	{name: "no conversation", bolt: put(conversationsBucket, "z", string(seal(0, []byte("short")))), want: `conversations: conversation "z"`},
 	{name: "no JSON", bolt: put(conversationsBucket, "z", string(seal(0, []byte("12345678{")))), want: `conversations: conversation "z"`},
+	{name: "count of lines", bolt: func(tx *bolt.Tx) error { return tx.Bucket(conversationsBucket).SetSequence(2) }, want: "conversations: it says that there are 2 of other lines, and there are 0"},
 	{name: "last birth", bolt: func(tx *bolt.Tx) error { return tx.Bucket(metaBucket).SetSequence(3) }, want: "meta: the last birth is 3, and there is 304"},
 	{name: "schema", bolt: put(metaBucket, "schema", "\x00\x00\x00\x02"), want: `meta: "schema" is not 1`},
 	{name: "missing bucket", bolt: func(tx *bolt.Tx) error { return tx.DeleteBucket(keysBucket) }, want: "keys is missing"},

@@ -43,25 +43,41 @@ func (s *Store) Conversation(ctx context.Context, id string) (c store.Conversati
 
 // Conversations implements [store.Store].
 func (s *Store) Conversations(ctx context.Context, offset, limit int) (page []store.Conversation, total int, err error) {
+	return s.LineConversations(ctx, "", offset, limit)
+}
+
+// LineConversations implements [store.Store].
+func (s *Store) LineConversations(ctx context.Context, line string, offset, limit int) (page []store.Conversation, total int, err error) {
 	var damaged store.DamagedConversations
 	err = s.view(ctx, "conversations", "", func(tx *bolt.Tx) error {
 		newest := tx.Bucket(newestBucket)
-		total = int(newest.Sequence())
-		if offset >= total {
+		total = int(newest.Sequence() - tx.Bucket(conversationsBucket).Sequence())
+		counts := line != "" // total has to be counted
+		if !counts && offset >= total {
 			return nil
 		}
+		seen := 0
 		cursor := newest.Cursor()
-		_, id := cursor.First()
-		for range offset {
-			_, id = cursor.Next()
-		}
-		for ; id != nil && len(page)+len(damaged.IDs) < limit; _, id = cursor.Next() {
+		for _, id := cursor.First(); id != nil; _, id = cursor.Next() {
+			full := len(page)+len(damaged.IDs) >= limit
+			if full && !counts {
+				break
+			}
+			if store.LineOf(string(id)) != line {
+				continue
+			}
+			if seen++; full || seen <= offset {
+				continue
+			}
 			c, err := conversation(tx, id)
 			if err != nil {
 				damaged.IDs = append(damaged.IDs, string(id))
 				continue
 			}
 			page = append(page, c)
+		}
+		if counts {
+			total = seen
 		}
 		return nil
 	})
@@ -126,6 +142,11 @@ func addConversation(tx *bolt.Tx, c store.Conversation) error {
 	if _, err := newest.NextSequence(); err != nil {
 		return err
 	}
+	if store.LineOf(c.ID) != "" {
+		if _, err := tx.Bucket(conversationsBucket).NextSequence(); err != nil {
+			return err
+		}
+	}
 	return putConversation(tx, c)
 }
 
@@ -140,8 +161,14 @@ func remove(tx *bolt.Tx, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := tx.Bucket(conversationsBucket).Delete([]byte(id)); err != nil {
+	conversations := tx.Bucket(conversationsBucket)
+	if err := conversations.Delete([]byte(id)); err != nil {
 		return err
+	}
+	if store.LineOf(id) != "" {
+		if err := conversations.SetSequence(conversations.Sequence() - 1); err != nil {
+			return err
+		}
 	}
 	if err := newest.Delete(key); err != nil {
 		return err

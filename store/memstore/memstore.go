@@ -114,12 +114,19 @@ func (s *Store) Conversation(ctx context.Context, id string) (store.Conversation
 
 // Conversations implements [store.Store].
 func (s *Store) Conversations(ctx context.Context, offset, limit int) (page []store.Conversation, total int, err error) {
+	return s.LineConversations(ctx, "", offset, limit)
+}
+
+// LineConversations implements [store.Store].
+func (s *Store) LineConversations(ctx context.Context, line string, offset, limit int) (page []store.Conversation, total int, err error) {
 	if err := s.begin(ctx, "conversations", ""); err != nil {
 		return nil, 0, err
 	}
 	defer s.mu.Unlock()
 	for _, c := range s.conversations {
-		page = append(page, c.Conversation)
+		if store.LineOf(c.ID) == line {
+			page = append(page, c.Conversation)
+		}
 	}
 	slices.SortFunc(page, func(a, b store.Conversation) int {
 		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.Birth, a.Birth))

@@ -36,6 +36,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"Create", testCreate},
 		{"Conversation", testConversation},
 		{"Conversations", testConversations},
+		{"LineConversations", testLineConversations},
 		{"Update", testUpdate},
 		{"UpdateConcurrently", testUpdateConcurrently},
 		{"Delete", testDelete},
@@ -173,6 +174,66 @@ func testConversation(t *testing.T, s store.Store) {
 			t.Errorf("Conversation(%q) = %+v, want none", id, got)
 		}
 	}
+}
+
+// testLineConversations: the lists of lines have nothing of each other, also after
+// deletions, an import and a reset, and one of a line without a name is
+// Conversations.
+func testLineConversations(t *testing.T, s store.Store) {
+	list := func(line string, offset, limit int) string {
+		t.Helper()
+		page, total, err := s.LineConversations(t.Context(), line, offset, limit)
+		if err != nil {
+			t.Fatalf("LineConversations(%q, %d, %d) = %v", line, offset, limit, err)
+		}
+		var ids []string
+		for _, c := range page {
+			ids = append(ids, c.ID)
+		}
+		return fmt.Sprint(total, ids)
+	}
+	want := func(when string, all map[string]string) {
+		t.Helper()
+		for line, want := range all {
+			if got := list(line, 0, 10); got != want {
+				t.Errorf("%s: line %q has %s, want %s", when, line, got, want)
+			}
+		}
+	}
+	for i, id := range []string{"a", "x:a", "b", "y:a", "x:b", "c", "x:c:d"} {
+		at := epoch.Add(time.Duration(i) * time.Second)
+		if _, err := s.Create(t.Context(), store.Conversation{ID: id, CreatedAt: at, UpdatedAt: at}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want("created", map[string]string{"": "3 [c b a]", "x": "3 [x:c:d x:b x:a]", "y": "1 [y:a]", "z": "0 []"})
+	for _, p := range []struct {
+		line          string
+		offset, limit int
+		want          string
+	}{{"", 1, 1, "3 [b]"}, {"", 2, 9, "3 [a]"}, {"", 3, 1, "3 []"}, {"", 0, -1, "3 []"}, {"x", 1, 1, "3 [x:b]"}, {"x", 3, 1, "3 []"}, {"x", -1, 1, "3 [x:c:d]"}, {"x", 0, 0, "3 []"}} {
+		if got := list(p.line, p.offset, p.limit); got != p.want {
+			t.Errorf("LineConversations(%q, %d, %d) = %s, want %s", p.line, p.offset, p.limit, got, p.want)
+		}
+	}
+	if page, total, err := s.Conversations(t.Context(), 0, 10); len(page) != 3 || total != 3 || err != nil {
+		t.Errorf("Conversations = %d of %d, %v, want 3 of 3", len(page), total, err)
+	}
+	for _, id := range []string{"x:b", "a"} {
+		if err := s.Delete(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range []string{"x:a", "x:e"} {
+		if _, err := s.Import(t.Context(), store.Conversation{ID: id, CreatedAt: epoch, UpdatedAt: epoch}, true, store.Scan(t.Context(), s, "c", store.All)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want("deleted and imported", map[string]string{"": "2 [c b]", "x": "3 [x:c:d x:e x:a]", "y": "1 [y:a]"})
+	if err := s.Reset(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want("reset", map[string]string{"": "0 []", "x": "0 []", "y": "0 []"})
 }
 
 func testConversations(t *testing.T, s store.Store) {
