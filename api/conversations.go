@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/openhands-local/openhands-local/api/refuse"
 	"net/http"
 	"slices"
 	"strconv"
@@ -149,7 +150,7 @@ func (o *conversations) checkOrigin(c echo.Context, q *newConversation, d *conve
 		return nil
 	}
 	if o.Strict {
-		return &refusal{http.StatusBadRequest, coded{"error", "Unable to access repo " + repository, "STATUS$GIT_PROVIDER_AUTHENTICATION_ERROR"}}
+		return refuse.With(http.StatusBadRequest, coded{"error", "Unable to access repo " + repository, "STATUS$GIT_PROVIDER_AUTHENTICATION_ERROR"})
 	}
 	lenient(c, fmt.Sprintf("repository %s without a provider's token: %s answers 500", repository, Recorded))
 	return nil
@@ -224,7 +225,7 @@ func (o *conversations) UpdateConversation(c echo.Context, id string) error {
 	}
 	err := o.Conversations.Rename(c.Request().Context(), id, strings.TrimSpace(q.Title))
 	if errors.Is(err, store.ErrNotFound) {
-		return &refusal{http.StatusNotFound, coded{"error", "Conversation not found", "CONVERSATION$NOT_FOUND"}}
+		return refuse.With(http.StatusNotFound, coded{"error", "Conversation not found", "CONVERSATION$NOT_FOUND"})
 	}
 	if err != nil {
 		return err
@@ -251,7 +252,7 @@ func (o *conversations) DeleteConversation(c echo.Context, id string) error {
 func (o *conversations) StartConversation(c echo.Context, id string) error {
 	status, err := o.Conversations.Start(c.Request().Context(), id)
 	if errors.Is(err, store.ErrNotFound) {
-		return &refusal{http.StatusNotFound, gen.ConversationResponse{Status: "error", ConversationID: id}}
+		return refuse.With(http.StatusNotFound, gen.ConversationResponse{Status: "error", ConversationID: id})
 	}
 	if err != nil {
 		return err

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/openhands-local/openhands-local/api/refuse"
 )
 
 // TestUnencodableAnswer: what cannot be encoded is never a success, be it a
@@ -16,7 +18,7 @@ func TestUnencodableAnswer(t *testing.T) {
 	d := &deps{Config: Config{Log: slog.New(slog.DiscardHandler)}}
 	e := echo.New()
 	e.HTTPErrorHandler = d.writeError
-	e.GET("/refusal", func(echo.Context) error { return &refusal{http.StatusConflict, math.Inf(1)} })
+	e.GET("/refusal", func(echo.Context) error { return refuse.With(http.StatusConflict, math.Inf(1)) })
 	e.GET("/answer", func(c echo.Context) error { return writeJSON(c, http.StatusOK, math.NaN()) })
 	for _, path := range []string{"/refusal", "/answer"} {
 		w := httptest.NewRecorder()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/openhands-local/openhands-local/api/refuse"
 	"net/http"
 	"strconv"
 	"strings"
@@ -39,7 +40,7 @@ const (
 	maxEvents     = 100
 )
 
-var errInvalidLimit = &refusal{http.StatusBadRequest, detail{"Invalid limit"}}
+var errInvalidLimit = refuse.Text(http.StatusBadRequest, "Invalid limit")
 
 // AddEvent stores an event and answers {"success":true}, its id in the header
 // X-Event-Id. What 0.53.0 would have refused is said in X-Local-Lenient and

@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"fmt"
+	"github.com/openhands-local/openhands-local/api/refuse"
 	"io"
 	"io/fs"
 	"mime"
@@ -63,10 +64,10 @@ func fileRefusal(err error) error {
 		}
 		return err
 	}
-	return &refusal{status, struct {
+	return refuse.With(status, struct {
 		message
 		failure
-	}{message{err.Error(), err.Error()}, failure{err.Error()}}}
+	}{message{Detail: err.Error(), Message: err.Error()}, failure{err.Error()}})
 }
 
 // ListFiles lists one folder, with absolute paths.
@@ -85,7 +86,7 @@ func (o *files) SelectFile(c echo.Context, id string, q gen.SelectFileParams) er
 	return o.within(id, func(w *workspace.Workspace) error {
 		text, err := w.Read(q.File)
 		if errors.Is(err, workspace.ErrNotText) {
-			return &refusal{http.StatusUnsupportedMediaType, failure{"Unable to open binary file: " + w.Shown(q.File)}}
+			return refuse.With(http.StatusUnsupportedMediaType, failure{"Unable to open binary file: " + w.Shown(q.File)})
 		}
 		if err != nil {
 			return err
@@ -212,7 +213,7 @@ func (o *files) GetMicroagents(c echo.Context, id string) error {
 		return err
 	}
 	if i.Status == conversation.Stopped {
-		return &refusal{http.StatusNotFound, failure{"Agent session not found for this conversation"}}
+		return refuse.With(http.StatusNotFound, failure{"Agent session not found for this conversation"})
 	}
 	return o.within(id, func(w *workspace.Workspace) error {
 		found, err := w.Microagents(c.Request().Context())

@@ -11,6 +11,7 @@ import (
 
 	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/api/pyjson"
+	"github.com/openhands-local/openhands-local/api/refuse"
 	"github.com/openhands-local/openhands-local/gen"
 )
 
@@ -39,7 +40,7 @@ const (
 )
 
 func mcpRefusal(status, code int, text string) *refusal {
-	return &refusal{status, mcpError{"2.0", "server-error", rpcFail{code, text}}}
+	return refuse.With(status, mcpError{"2.0", "server-error", rpcFail{code, text}})
 }
 
 // mcp answers below /mcp and hands everything else on.

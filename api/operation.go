@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"github.com/openhands-local/openhands-local/api/refuse"
 	"net/http"
 	"runtime/debug"
 	"sync/atomic"
@@ -82,9 +83,9 @@ func (d *deps) hasKey(r *http.Request) bool {
 // which that shows to people.
 func (d *deps) unauthorized() *refusal {
 	if d.Frontend != nil {
-		return &refusal{http.StatusUnauthorized, message{"Unauthorized", "This server asks for a key: open its login link first, /_local/login?key=…"}}
+		return refuse.With(http.StatusUnauthorized, message{Detail: "Unauthorized", Message: "This server asks for a key: open its login link first, /_local/login?key=…"})
 	}
-	return &refusal{http.StatusUnauthorized, detail{"Unauthorized"}}
+	return refuse.Text(http.StatusUnauthorized, "Unauthorized")
 }
 
 // conversationExists is upstream's dependency of operations within a

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"github.com/openhands-local/openhands-local/api/refuse"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
@@ -32,11 +33,11 @@ func (o *preferences) change(c echo.Context, record string, status int, text str
 func settingsRefusal(err *settings.Refusal) *refusal {
 	switch {
 	case errors.Is(err, settings.ErrSecretExists):
-		return &refusal{http.StatusBadRequest, stored{err.Text}}
+		return refuse.With(http.StatusBadRequest, stored{err.Text})
 	case errors.Is(err, settings.ErrBadToken):
-		return &refusal{http.StatusUnauthorized, failure{err.Text}}
+		return refuse.With(http.StatusUnauthorized, failure{err.Text})
 	default:
-		return &refusal{http.StatusNotFound, failure{err.Text}}
+		return refuse.With(http.StatusNotFound, failure{err.Text})
 	}
 }
 

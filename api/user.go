@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"github.com/openhands-local/openhands-local/api/refuse"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
@@ -15,9 +16,9 @@ import (
 type user struct{ *deps }
 
 var (
-	errNoProvider  = &refusal{http.StatusUnauthorized, "Git provider token required. (such as GitHub)."}
-	errNoSearch    = &refusal{http.StatusUnauthorized, "Git provider token required."}
-	errNoProviders = &refusal{http.StatusUnauthorized, "No providers set."}
+	errNoProvider  = refuse.With(http.StatusUnauthorized, "Git provider token required. (such as GitHub).")
+	errNoSearch    = refuse.With(http.StatusUnauthorized, "Git provider token required.")
+	errNoProviders = refuse.With(http.StatusUnauthorized, "No providers set.")
 )
 
 // GetUser is the provider's user.
@@ -53,5 +54,5 @@ func (o *user) GetRepositoryMicroagents(c echo.Context, _ string) error {
 
 // GetRepositoryMicroagentContent is the text of one.
 func (o *user) GetRepositoryMicroagentContent(_ echo.Context, repository string, q gen.GetRepositoryMicroagentContentParams) error {
-	return &refusal{http.StatusUnauthorized, fmt.Sprintf("Microagent file %s not found in %s", q.FilePath, repository)}
+	return refuse.With(http.StatusUnauthorized, fmt.Sprintf("Microagent file %s not found in %s", q.FilePath, repository))
 }

@@ -48,9 +48,10 @@ var imports = map[string][]string{
 		"github.com/go-git/go-git/v5/plumbing/object", "github.com/go-git/go-git/v5/plumbing/storer", "github.com/go-git/go-git/v5/storage/filesystem"},
 	"api/archive":      {"api/conversation", "api/event", "api/settings", "store"},
 	"api/feed":         {"store"},
+	"api/refuse":       {"api/contract", "api/fastapi", "store"},
 	"api/runs":         nil,
-	"api/conversation": {"api/clock", "api/event", "api/feed", "api/runs", "api/pyjson", "api/settings", "store"},
-	"api": {"api/archive", "api/contract", "api/conversation", "api/event", "api/exchange", "api/fastapi", "api/feed", "api/key", "api/pyjson", "api/settings", "api/workspace", "gen", "store",
+	"api/conversation": {"api/event", "api/feed", "api/runs", "api/pyjson", "api/settings", "store"},
+	"api": {"api/archive", "api/contract", "api/conversation", "api/event", "api/exchange", "api/fastapi", "api/feed", "api/key", "api/pyjson", "api/refuse", "api/settings", "api/workspace", "gen", "store",
 		"github.com/labstack/echo/v4", "github.com/oapi-codegen/nullable",
 		"github.com/shirou/gopsutil/v4/disk", "github.com/shirou/gopsutil/v4/process", "github.com/swaggest/swgui/v5/static", "github.com/vearutop/statigz"},
 
