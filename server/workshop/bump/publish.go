@@ -216,9 +216,18 @@ var standard = []string{"Successful Response", "Validation Error"}
 // answer stands for the status that an answer is the value of.
 const answer = "200"
 
-// dropProse takes descriptions away, but for those of the document and its
-// servers. That of an answer, which OpenAPI wants, is emptied. key is the one
-// that n is the value of.
+// labels are what a settings page shows of a field: prose, in an extension.
+var labels = []string{"openhands_settings", "openhands_settings_section"}
+
+// handwritten tells a title that somebody wrote from the name of a field, each
+// of whose words FastAPI begins with a capital.
+func handwritten(title string) bool {
+	return slices.ContainsFunc(strings.Fields(title), func(word string) bool { return 'a' <= word[0] && word[0] <= 'z' }) && strings.Contains(title, " ")
+}
+
+// dropProse takes descriptions and titles in words away, but for those of the
+// document and its servers. That of an answer, which OpenAPI wants, is emptied.
+// key is the one that n is the value of.
 func dropProse(n *yaml.Node, key string) {
 	if n.Kind == yaml.SequenceNode {
 		for _, c := range n.Content {
@@ -233,6 +242,14 @@ func dropProse(n *yaml.Node, key string) {
 		node.Remove(n, "description")
 	case !slices.Contains(standard, description.Value):
 		*description = yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str"}
+	}
+	if !names {
+		if title := node.Field(n, "title"); title != nil && title.Kind == yaml.ScalarNode && key != "info" && handwritten(title.Value) {
+			node.Remove(n, "title")
+		}
+		for _, label := range labels {
+			node.Remove(n, label)
+		}
 	}
 	for k, c := range node.Pairs(n) {
 		switch {

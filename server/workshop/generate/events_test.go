@@ -22,7 +22,7 @@ func joined(t *testing.T, own string) *document.Document {
 	if err != nil {
 		t.Fatal(err)
 	}
-	actions, err := overlay.Read("../../../" + overlayFile)
+	actions, err := overlay.Read("../../../" + lines[0].overlay)
 	if err != nil {
 		t.Fatal(err)
 	}

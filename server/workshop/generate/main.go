@@ -8,6 +8,9 @@
 //
 // The schemas of events are made of the tables of api/event (events.go).
 //
+// The agent server's line has its own in api/agentserver, from which it makes
+// gen/agentserver: the document, and a table of operations.
+//
 // It runs from the root of the module (see gen/gen.go) and imports nothing
 // that imports gen/, so that one which does not compile cannot stop it from
 // being made again.
@@ -18,6 +21,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -31,37 +35,51 @@ import (
 	"github.com/openhands-local/openhands-local/server/workshop/overlay"
 )
 
-const (
-	publishedFile = "openapi.json"
-	overlayFile   = "api/overlay.yaml"
-	servedFile    = "gen/openapi.json"
-	namesFile     = "gen/names.overlay.yaml"
-	versionFile   = "gen/version.gen.go"
-)
+// A line is a contract that evolves by itself.
+type line struct {
+	published, overlay string // what it is made from
+	served             string
+	schemas            func(*document.Document) error             // adds those that are made of tables; nil for none
+	names              string                                     // overlay for oapi-codegen; "" where it makes nothing
+	sources            map[string]func(*document.Document) []byte // Go files
+	compact            bool                                       // of a document too long to be read
+}
+
+var lines = []line{{
+	published: "openapi.json", overlay: "api/overlay.yaml", served: "gen/openapi.json", schemas: writeEvents, names: "gen/names.overlay.yaml",
+	sources: map[string]func(*document.Document) []byte{"gen/version.gen.go": versionSource},
+}, {
+	published: "api/agentserver/openapi.json", overlay: "api/agentserver/overlay.yaml", served: "gen/agentserver/openapi.json", compact: true,
+	sources: map[string]func(*document.Document) []byte{"gen/agentserver/operations.gen.go": tableSource},
+}}
 
 func main() {
-	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, "generate:", err)
-		os.Exit(1)
+	for _, l := range lines {
+		if err := l.make(); err != nil {
+			fmt.Fprintln(os.Stderr, "generate:", err)
+			os.Exit(1)
+		}
 	}
 }
 
-func run() error {
-	text, err := os.ReadFile(publishedFile)
+func (l line) make() error {
+	text, err := os.ReadFile(l.published)
 	if err != nil {
 		return err
 	}
-	doc, err := document.Parse(publishedFile, text)
+	doc, err := document.Parse(l.published, text)
 	if err != nil {
 		return err
 	}
-	if doc.Names, err = overlay.Names(namesFile); err != nil {
-		return err
+	if l.names != "" {
+		if doc.Names, err = overlay.Names(l.names); err != nil {
+			return err
+		}
 	}
 	if err := doc.Check(); err != nil {
 		return err
 	}
-	actions, err := overlay.Read(overlayFile)
+	actions, err := overlay.Read(l.overlay)
 	if err != nil {
 		return err
 	}
@@ -70,21 +88,33 @@ func run() error {
 		return err
 	}
 	for _, i := range idle {
-		fmt.Fprintf(os.Stderr, "generate: %s:%d: %s\n", overlayFile, i.Line, i)
+		fmt.Fprintf(os.Stderr, "generate: %s:%d: %s\n", l.overlay, i.Line, i)
 	}
-	names := namesOverlay(doc)
-	if err := writeEvents(doc); err != nil {
-		return err
+	names := namesOverlay(doc) // of what there is before the schemas are added
+	if l.schemas != nil {
+		if err := l.schemas(doc); err != nil {
+			return err
+		}
 	}
 	served, err := doc.JSON()
 	if err != nil {
 		return err
 	}
-	return errors.Join(
-		os.WriteFile(servedFile, served, 0o644),
-		os.WriteFile(namesFile, names, 0o644),
-		os.WriteFile(versionFile, versionSource(doc.Version()), 0o644),
-	)
+	if l.compact {
+		var b bytes.Buffer
+		if err := json.Compact(&b, served); err != nil {
+			return err
+		}
+		served = b.Bytes()
+	}
+	errs := []error{os.WriteFile(l.served, served, 0o644)}
+	if l.names != "" {
+		errs = append(errs, os.WriteFile(l.names, names, 0o644))
+	}
+	for file, source := range l.sources {
+		errs = append(errs, os.WriteFile(file, source(doc), 0o644))
+	}
+	return errors.Join(errs...)
 }
 
 // namesOverlay writes the names as an overlay, one operation an action, so
@@ -145,12 +175,34 @@ func severalTypes(n *yaml.Node, at string) (targets []string) {
 }
 
 // versionSource writes the contract's version as a constant.
-func versionSource(version string) []byte {
+func versionSource(doc *document.Document) []byte {
 	return fmt.Appendf(nil, `// Code generated from gen/openapi.json by server/workshop/generate. DO NOT EDIT.
 
 package gen
 
 // Version is that of the contract.
 const Version = %q
-`, version)
+`, doc.Version())
+}
+
+// tableSource writes the operations as a table, for a line whose bodies are
+// read and written as JSON: types for all its schemas would be most of the
+// program.
+func tableSource(doc *document.Document) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, `// Code generated from openapi.json by server/workshop/generate. DO NOT EDIT.
+
+package agentserver
+
+// Version is that of the contract.
+const Version = %q
+
+// Operations lists the operations of the contract, in its order.
+var Operations = []Operation{
+`, doc.Version())
+	for o := range doc.Operations() {
+		fmt.Fprintf(&b, "\t{%q, %q, %q, %q, %t, %t},\n", o.GoName, o.ID, o.Method, o.Path, node.Field(o.Node, "security") != nil, node.Text(node.Field(o.Node, "x-conversation")) == "true")
+	}
+	b.WriteString("}\n")
+	return b.Bytes()
 }
