@@ -1,8 +1,11 @@
 package contract
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/openhands-local/openhands-local/api/fastapi"
@@ -29,12 +32,12 @@ func (r *reader) read(s *schema, v pyjson.Value) pyjson.Value {
 	case "string":
 		return r.string(s, v)
 	case "integer":
-		return r.Read(fastapi.Int, v)
+		return r.number(s, fastapi.Int, v)
 	case "number":
 		if nullable {
-			return r.Read(fastapi.FloatOrNull, v)
+			return r.number(s, fastapi.FloatOrNull, v)
 		}
-		return r.Read(fastapi.Float, v)
+		return r.number(s, fastapi.Float, v)
 	case "boolean":
 		return r.Read(fastapi.Bool, v)
 	case "array":
@@ -45,7 +48,101 @@ func (r *reader) read(s *schema, v pyjson.Value) pyjson.Value {
 		}
 		return r.dict(s, v)
 	}
+	switch {
+	case s.kind != "":
+		return r.kind(s, v)
+	case s.union != nil:
+		return r.union(s, v)
+	}
 	return r.any(v)
+}
+
+// kind reads a value of the class that its member kind names.
+func (r *reader) kind(s *schema, v pyjson.Value) pyjson.Value {
+	v, ok := s.rules.Object(&r.Reader, v)
+	if !ok {
+		return v
+	}
+	said, _ := v.Get(s.kind)
+	var kinds []string
+	for _, of := range s.union {
+		of, _ = of.target()
+		name := of.literal(s.kind)
+		if name == said.Text() && said.Kind() == pyjson.String {
+			return r.read(of, v)
+		}
+		kinds = append(kinds, pyjson.StringOf(name).Repr())
+	}
+	class := className(s.name)
+	if s.rules != nil {
+		class = s.rules.Module + "." + class
+	}
+	return r.Fail(fastapi.RaisedValue(fmt.Sprintf("Unknown kind '%s' for %s; Expected one of: [%s]", said.Text(), class, strings.Join(kinds, ", "))), v)
+}
+
+// literal is the one text that a field can have.
+func (s *schema) literal(field string) string {
+	for _, p := range s.properties {
+		if p.name == field && len(p.enum) == 1 {
+			return p.enum[0]
+		}
+	}
+	return ""
+}
+
+// className is the class of a component; FastAPI tells what is sent from what
+// is answered.
+func className(component string) string {
+	name, _ := strings.CutSuffix(component, "-Input")
+	return name
+}
+
+// union reads a value as the first alternative that it can be read as. When
+// there is none, all are told, each below its name.
+func (r *reader) union(s *schema, v pyjson.Value) pyjson.Value {
+	var faults []fastapi.Error
+	for _, of := range s.union {
+		before := len(r.Errors)
+		r.Push(of.alternative())
+		read := r.read(of, v)
+		r.Pop()
+		if len(r.Errors) == before {
+			return read
+		}
+		faults = append(faults, r.Errors[before:]...)
+		r.Errors = r.Errors[:before]
+	}
+	r.Errors = append(r.Errors, faults...)
+	return v
+}
+
+// alternative is how pydantic calls one of a union.
+func (s *schema) alternative() string {
+	s, _ = s.target()
+	switch {
+	case s.name != "":
+		return className(s.name)
+	case s.typ == "array":
+		return "list[" + s.items.alternative() + "]"
+	case s.typ == "object":
+		return "dict[str," + s.rest.alternative() + "]"
+	case s.enum != nil:
+		return "literal[" + strings.Join(s.enum, ",") + "]"
+	}
+	names := map[string]string{"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
+	return cmp.Or(names[s.typ], "any")
+}
+
+// number reads a number and keeps it to its bounds.
+func (r *reader) number(s *schema, scalar func(pyjson.Value) (pyjson.Value, *fastapi.Fault), v pyjson.Value) pyjson.Value {
+	read, f := scalar(v)
+	for i := 0; f == nil && !read.IsNull() && i < len(s.bounds); i++ {
+		f = fastapi.Bound(s.bounds[i].keyword, s.bounds[i].limit, read)
+	}
+	if f != nil {
+		return r.Fail(f, v)
+	}
+	return read
 }
 
 // any takes a value that nothing is said of, as long as it can be written
@@ -65,6 +162,12 @@ func (r *reader) string(s *schema, v pyjson.Value) pyjson.Value {
 		return v
 	}
 	read, f := fastapi.String(v)
+	switch s.format {
+	case "uuid":
+		read, f = fastapi.UUID(v)
+	case "date-time":
+		read, f = fastapi.DateTime(v)
+	}
 	if f == nil && (s.minLength > 0 || s.maxLength >= 0) {
 		switch n := utf8.RuneCountInString(v.Text()); {
 		case n < s.minLength:
@@ -91,6 +194,12 @@ func (s *schema) notInEnum() *fastapi.Fault {
 func (r *reader) array(s *schema, v pyjson.Value) pyjson.Value {
 	if v.Kind() != pyjson.Array {
 		return r.Fail(fastapi.ListType, v)
+	}
+	switch n := len(v.Items()); {
+	case n < s.minItems:
+		return r.Fail(fastapi.TooFew(s.minItems, n), v)
+	case s.maxItems >= 0 && n > s.maxItems:
+		return r.Fail(fastapi.TooMany(s.maxItems, n), v)
 	}
 	items := make([]pyjson.Value, len(v.Items()))
 	for i, item := range v.Items() {

@@ -185,9 +185,9 @@ func TestOtherContracts(t *testing.T) {
 	}{
 		{"1", "ids=1&ids=%202", `{}`, "h", "ids=1&ids=2"},
 		{"x", "ids=1&ids=y", `{}`, "h", `{"detail":[{"type":"int_parsing","loc":["path","n"],"msg":"Input should be a valid integer, unable to parse string as an integer","input":"x"},{"type":"int_parsing","loc":["query","ids",1],"msg":"Input should be a valid integer, unable to parse string as an integer","input":"y"}]}`},
-		{"1", "low=4", `{}`, "h", `{"detail":[{"type":"value_error","loc":["query","low"],"msg":"Value error, not as the contract says: number must be at least 5","input":"4","ctx":{"error":{}}}]}`},
+		{"1", "low=4", `{}`, "h", `{"detail":[{"type":"greater_than_equal","loc":["query","low"],"msg":"Input should be greater than or equal to 5","input":"4","ctx":{"ge":5}}]}`},
 		{"1", "", `{}`, "", `{"detail":[{"type":"value_error","loc":["header","X-H"],"msg":"Value error, not as the contract says: parameter \"X-H\" in header has an error: value is required but missing","input":"","ctx":{"error":{}}}]}`},
-		{"1", "", `{"a":[1,6]}`, "h", `{"detail":[{"type":"value_error","loc":["body","a",1],"msg":"Value error, not as the contract says: number must be at most 5","input":6,"ctx":{"error":{}}}]}`},
+		{"1", "", `{"a":[1,6]}`, "h", `{"detail":[{"type":"less_than_equal","loc":["body","a",1],"msg":"Input should be less than or equal to 5","input":6,"ctx":{"le":5}}]}`},
 		{"1", "", `{"w":"y","f":"inf"}`, "h", `{"detail":[{"type":"literal_error","loc":["body","w"],"msg":"Input should be 'x'","input":"y","ctx":{"expected":"'x'"}},{"type":"finite_number","loc":["body","f"],"msg":"Input should be a finite number","input":"inf"}]}`},
 		{"1", "", `{"n":null,"m":{"a":[1.5]},"more":"5"}`, "h", `{"n":null,"m":{"a":[1.5]},"more":5}`},
 		{"1", "", `{"any":NaN}`, "h", `{"detail":[{"type":"value_error","loc":["body","any"],"msg":"Value error, NaN, Infinity and lone surrogates cannot be stored","input":null,"ctx":{"error":{}}}]}`},

@@ -23,7 +23,17 @@ type schema struct {
 
 	enum []string
 
+	format string
+
 	minLength, maxLength int // in characters; maxLength < 0 is none
+	minItems, maxItems   int // of a list; maxItems < 0 is none
+	bounds               []bound
+
+	// union are the alternatives of an anyOf or oneOf, of which the first counts
+	// that a value can be read as; with a kind, the one that the value's member
+	// kind names.
+	union []*schema
+	kind  string
 
 	model      bool // an object of named fields, not a map
 	properties []property
@@ -40,6 +50,12 @@ type schema struct {
 	filled bool // the view is complete
 	rules  *fastapi.Model
 	view   *openapi3.Schema
+}
+
+// A bound is one that a number keeps to.
+type bound struct {
+	keyword string
+	limit   pyjson.Value
 }
 
 // A property is a field of a model.
@@ -113,7 +129,7 @@ var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
 
 // annotations say nothing about which values are valid.
 var annotations = []string{"title", "description", "default", "example", "examples", "deprecated", "readOnly",
-	"$comment", "externalDocs", "discriminator", "xml", "contentMediaType", "contentEncoding"}
+	"$comment", "externalDocs", "xml", "contentMediaType", "contentEncoding"}
 
 // refuseNull are the keywords without which a 3.1 schema takes null as it takes
 // any other value. A 3.0 schema takes it only when it says nullable.
@@ -121,7 +137,7 @@ var refuseNull = []string{"$ref", "type", "enum", "const", "anyOf", "oneOf", "al
 
 // fill gives s what v says.
 func (c *converter) fill(s *schema, v pyjson.Value, at string) error {
-	s.maxLength = -1
+	s.maxLength, s.maxItems = -1, -1
 	s.rules = c.rules[s.name]
 	if v.Kind() == pyjson.Bool {
 		s.opaque, s.nullable, s.view.Nullable = true, v.Bool(), v.Bool()
@@ -142,12 +158,14 @@ func (c *converter) fill(s *schema, v pyjson.Value, at string) error {
 		if slices.Contains(annotations, m.Key) || strings.HasPrefix(m.Key, "x-") {
 			continue
 		}
-		said++
+		if m.Key != "discriminator" {
+			said++
+		}
 		if err := c.keyword(s, m.Key, m.Value, at+"/"+escape(m.Key)); err != nil {
 			return err
 		}
 	}
-	s.opaque = s.opaque || s.ref != nil && said > 1
+	s.opaque = s.opaque || s.ref != nil && said > 1 || s.union != nil && said > 1 || s.bounds != nil && s.typ != "integer" && s.typ != "number"
 	c.join(s, at)
 	s.filled = true
 	return nil
@@ -192,7 +210,28 @@ func (c *converter) keyword(s *schema, key string, v pyjson.Value, at string) (e
 	case "writeOnly":
 		view.WriteOnly = v.Bool()
 	case "format":
-		view.Format = v.Text()
+		s.format, view.Format = v.Text(), v.Text()
+	case "minimum":
+		view.Min = new(v.Float64())
+		s.bounds = append(s.bounds, bound{key, v})
+	case "exclusiveMinimum": // a number, as in 3.1: kin-openapi takes it in a view too
+		view.ExclusiveMin.Value = new(v.Float64())
+		s.bounds = append(s.bounds, bound{key, v})
+	case "maximum":
+		view.Max = new(v.Float64())
+		s.bounds = append(s.bounds, bound{key, v})
+	case "exclusiveMaximum":
+		view.ExclusiveMax.Value = new(v.Float64())
+		s.bounds = append(s.bounds, bound{key, v})
+	case "minItems":
+		view.MinItems = *natural(v)
+		s.minItems = int(view.MinItems)
+	case "maxItems":
+		view.MaxItems = natural(v)
+		s.maxItems = int(*view.MaxItems)
+	case "discriminator":
+		kind, _ := v.Get("propertyName")
+		s.kind = kind.Text()
 	default:
 		err = c.opaqueKeyword(s, key, v, at)
 	}
@@ -206,20 +245,8 @@ func (c *converter) opaqueKeyword(s *schema, key string, v pyjson.Value, at stri
 	switch key {
 	case "pattern":
 		view.Pattern = v.Text()
-	case "minimum":
-		view.Min = new(v.Float64())
-	case "exclusiveMinimum": // a number, as in 3.1: kin-openapi takes it in a view too
-		view.ExclusiveMin.Value = new(v.Float64())
-	case "maximum":
-		view.Max = new(v.Float64())
-	case "exclusiveMaximum":
-		view.ExclusiveMax.Value = new(v.Float64())
 	case "multipleOf":
 		view.MultipleOf = new(v.Float64())
-	case "minItems":
-		view.MinItems = *natural(v)
-	case "maxItems":
-		view.MaxItems = natural(v)
 	case "uniqueItems":
 		view.UniqueItems = v.Bool()
 	case "minProperties":
@@ -309,7 +336,11 @@ func (c *converter) combine(s *schema, key string, v pyjson.Value, at string) er
 		s.ref = parts[0]
 		return nil
 	}
-	s.opaque = true
+	if key == "allOf" || s.ref != nil {
+		s.opaque = true
+	} else {
+		s.union = parts
+	}
 	refs := make(openapi3.SchemaRefs, len(parts))
 	for i, part := range parts {
 		refs[i] = part.reference()

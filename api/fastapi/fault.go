@@ -54,6 +54,46 @@ func ValueError(text string) *Fault {
 	return &Fault{"value_error", "Value error, " + text, ctx("error", pyjson.ObjectOf())}
 }
 
+// RaisedValue is [ValueError] of a version that tells the error in the context.
+func RaisedValue(text string) *Fault {
+	return &Fault{"value_error", "Value error, " + text, ctx("error", pyjson.StringOf(text))}
+}
+
+// Bound is the fault of a number that does not keep to a bound, by the keyword
+// of the schema that says it; nil for one that does.
+func Bound(keyword string, limit, number pyjson.Value) *Fault {
+	n, l := number.Float64(), limit.Float64()
+	var kind, text, key string
+	switch {
+	case keyword == "minimum" && n < l:
+		kind, text, key = "greater_than_equal", "greater than or equal to", "ge"
+	case keyword == "exclusiveMinimum" && n <= l:
+		kind, text, key = "greater_than", "greater than", "gt"
+	case keyword == "maximum" && n > l:
+		kind, text, key = "less_than_equal", "less than or equal to", "le"
+	case keyword == "exclusiveMaximum" && n >= l:
+		kind, text, key = "less_than", "less than", "lt"
+	default:
+		return nil
+	}
+	return &Fault{kind, "Input should be " + text + " " + string(limit.Append(nil)), ctx(key, limit)}
+}
+
+// TooFew is the fault of a list that should have at least so many items.
+func TooFew(least, n int) *Fault { return items("too_short", "at least", "min_length", least, n) }
+
+// TooMany is the fault of a list that should have at most so many items.
+func TooMany(most, n int) *Fault { return items("too_long", "at most", "max_length", most, n) }
+
+func items(kind, bound, key string, limit, n int) *Fault {
+	unit := " items"
+	if limit == 1 {
+		unit = " item"
+	}
+	return &Fault{kind, "List should have " + bound + " " + strconv.Itoa(limit) + unit + " after validation, not " + strconv.Itoa(n),
+		pyjson.ObjectOf(pyjson.Member{Key: "field_type", Value: pyjson.StringOf("List")}, pyjson.Member{Key: key, Value: pyjson.IntOf(int64(limit))}, pyjson.Member{Key: "actual_length", Value: pyjson.IntOf(int64(n))})}
+}
+
 // Enum is the fault of what is none of an enumeration's values.
 func Enum(values ...string) *Fault { return expected("enum", values) }
 

@@ -10,6 +10,8 @@ type Rules map[string]*Model
 type Model struct {
 	// Class is the name of a dataclass; "" for the other models.
 	Class string
+	// Module is that of a class of which others are kinds.
+	Module string
 	// Before changes an object before its fields are read.
 	Before func(pyjson.Value) pyjson.Value
 	// Fields have rules of their own, applied before the field's schema.
