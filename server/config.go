@@ -25,6 +25,10 @@ type Config struct {
 	// Addr is host:port to listen on. localhost means both loopback
 	// addresses where they exist; port 0 picks a free one.
 	Addr string
+	// AgentServer is host:port at which the API of the agent server (V1) is
+	// served; empty serves none. With it Addr may be empty: then it is served
+	// alone.
+	AgentServer string
 	// Data is the folder that keeps everything, made when it is missing, or
 	// "memory" to keep nothing.
 	Data string
@@ -97,7 +101,7 @@ type Config struct {
 	// CountsLenient leaves out the records of what OpenHands would have refused:
 	// for programs that count it by Observe.
 	CountsLenient bool
-	// Wrap, when set, goes around the handler of all requests: for tests that
+	// Wrap, when set, goes around the handler of all requests to Addr: for tests that
 	// look at every answer.
 	Wrap func(http.Handler) http.Handler
 	// Version is of this program, told by /_local/info and the ready file.
@@ -155,14 +159,16 @@ func (c Config) Check() error {
 	var problems []error
 	wrong := func(format string, a ...any) { problems = append(problems, fmt.Errorf(format, a...)) }
 
-	host, port, err := net.SplitHostPort(c.Addr)
-	switch n, perr := strconv.Atoi(port); {
-	case err != nil:
-		wrong("addr %q: want host:port, such as localhost:3000", c.Addr)
-	case perr != nil || n < 0 || n > 65535:
-		wrong("addr %q: port %q is not a number from 0 to 65535", c.Addr, port)
-	case !isLoopback(host) && c.Key == "" && !c.NoKey:
-		wrong("addr %q can be reached from other machines: set SESSION_API_KEY, or say --no-key if everyone may read and write", c.Addr)
+	for _, l := range c.lines() {
+		host, port, err := net.SplitHostPort(l.addr)
+		switch n, perr := strconv.Atoi(port); {
+		case err != nil:
+			wrong("%s %q: want host:port, such as localhost:3000", l.flag, l.addr)
+		case perr != nil || n < 0 || n > 65535:
+			wrong("%s %q: port %q is not a number from 0 to 65535", l.flag, l.addr, port)
+		case !isLoopback(host) && c.Key == "" && !c.NoKey:
+			wrong("%s %q can be reached from other machines: set SESSION_API_KEY, or say --no-key if everyone may read and write", l.flag, l.addr)
+		}
 	}
 	if err := c.checkData(); err != nil {
 		problems = append(problems, err)

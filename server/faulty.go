@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/openhands-local/openhands-local/api/live"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 	"github.com/openhands-local/openhands-local/gen"
+	v1 "github.com/openhands-local/openhands-local/gen/agentserver"
 	"github.com/openhands-local/openhands-local/server/faults"
 )
 
@@ -29,6 +31,11 @@ func (c Config) newFaults() (*faults.Set, error) {
 	operations := make([]string, len(gen.Operations))
 	for i, op := range gen.Operations {
 		operations[i] = op.Name
+	}
+	for _, op := range v1.Operations {
+		if !slices.Contains(operations, op.Name) {
+			operations = append(operations, op.Name)
+		}
 	}
 	set := faults.New(operations)
 	if c.Faults == "" {

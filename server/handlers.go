@@ -38,13 +38,14 @@ func noWebsocket(next http.Handler) http.Handler {
 	})
 }
 
-// exchanges makes the exchange of each request, whose id the answer carries,
+// exchanges makes the exchange of each request to a line, whose id the answer carries,
 // and tells of it when it is answered. The request that is handed on is a copy:
 // whatever is put in the place of its body, net/http knows the one that it
 // made, and whether a client still waits to be told to send it.
-func (s *Server) exchanges() http.Handler {
+func (s *Server) exchanges(line string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := exchange.New(exchange.HTTP, r.Method, strings.ToValidUTF8(r.URL.Path, "\uFFFD"))
+		x.Line = line
 		w.Header().Set("X-Request-Id", x.ID)
 		r = r.WithContext(x.Context(r.Context()))
 		answer := s.world.timed(w, r, x)

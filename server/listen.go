@@ -99,13 +99,16 @@ func holder(ctx context.Context, addr, key string) string {
 
 // Info is what a server tells of itself at /_local/info and in its ready file.
 type Info struct {
-	URL      string `json:"url"`
-	PID      int    `json:"pid"`
-	Data     string `json:"data"` // absolute folder, or "memory"
-	Version  string `json:"version"`
-	API      string `json:"api"`      // version of the contract
-	Recorded string `json:"recorded"` // version whose answers are given
-	Strict   bool   `json:"strict"`
+	URL string `json:"url"`
+	// AgentServer is the address of the agent server's line; "" when it is not
+	// served.
+	AgentServer string `json:"agent_server,omitempty"`
+	PID         int    `json:"pid"`
+	Data        string `json:"data"` // absolute folder, or "memory"
+	Version     string `json:"version"`
+	API         string `json:"api"`      // version of the contract
+	Recorded    string `json:"recorded"` // version whose answers are given
+	Strict      bool   `json:"strict"`
 }
 
 // holder names the server as the one that has something.

@@ -20,6 +20,10 @@ var realTime = map[string]struct{ uses, why string }{
 	"server/workshop":        {"", "tools of this repository"},
 	"store/storetest":        {"", "tests"},
 
+	"api/agentserver/agentserver.go": {"time.Now", "how long nobody asked"},
+	"api/agentserver/details.go":     {"time.Now", "how long the process runs"},
+	"api/agentserver/socket.go":      {"context.WithTimeout time.NewTicker", "what a connection may take"},
+
 	"api/exchange/exchange.go":       {"time.Now time.Since", "how long an answer took"},
 	"api/health.go":                  {"time.Since", "how long the process runs"},
 	"api/local.go":                   {"time.NewTicker", "keeps the connection of a stream from being taken for dead"},
@@ -30,6 +34,7 @@ var realTime = map[string]struct{ uses, why string }{
 	"server/bounds.go":               {"time.Now", "what a connection may take"},
 	"server/clock.go":                {"context.WithTimeout time.Now", "how long work takes, and how far the clock is off"},
 	"server/journal/query.go":        {"time.Now time.Since", "how long who asks has waited for clients"},
+	"server/lines.go":                {"time.Now", "how long the process runs"},
 	"server/listen.go":               {"context.WithTimeout", "how long another process may take to answer"},
 	"server/requests.go":             {"context.WithTimeout time.NewTicker", "who waits for clients, and the connection of a stream"},
 	"server/server.go":               {"context.WithTimeout", "how long the process may take to stop"},

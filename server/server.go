@@ -7,6 +7,9 @@
 //	request ─▶ exchange, bounds ─▶ world ─┬▶ rate limit ─▶ cache headers ─▶ Host, Origin, CORS ─▶ login ─▶ api ─▶ ui
 //	                                      └▶ Host, Origin ─▶ api/live (Socket.IO)
 //
+// A second line of contract, the agent server's, has an address of its own and
+// the same way: only the last handlers are others (lines.go).
+//
 // What it keeps, and the handlers over it, are a world (world.go).
 //
 // Before the handler in api, before the answer in bounds, and for each message in
@@ -34,8 +37,10 @@ import (
 	"time"
 
 	"github.com/openhands-local/openhands-local/api"
+	"github.com/openhands-local/openhands-local/api/agentserver"
 	"github.com/openhands-local/openhands-local/api/contract"
 	"github.com/openhands-local/openhands-local/api/key"
+	v1 "github.com/openhands-local/openhands-local/gen/agentserver"
 	"github.com/openhands-local/openhands-local/server/ui"
 )
 
@@ -45,14 +50,13 @@ const drainTime = 10 * time.Second
 // A Server is a bound address and a [world] behind it. Use Run, or Close if it
 // shall not run.
 type Server struct {
-	c         Config
-	listeners []net.Listener
-	frontend  *ui.UI // nil for none
-	login     *login
-	metrics   *metrics
-	http      *http.Server
-	contract  func() *contract.Contract
-	world     *world
+	c        Config
+	lines    []*line
+	frontend *ui.UI // nil for none
+	login    *login
+	metrics  *metrics
+	contract func() *contract.Contract
+	world    *world
 }
 
 // New binds the address, then opens the data. All that is wrong with the
@@ -70,34 +74,41 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if c.bounds == (bounds{}) {
 		c.bounds = defaultBounds
 	}
-	c.Access = c.Access.on(c.Addr)
+	for _, l := range c.lines() {
+		c.Access = c.Access.on(l.addr)
+	}
 	s := &Server{c: c, login: newLogin(key.Key(c.Key), c.Access), contract: loadOnce(c), metrics: newMetrics(c.Version)}
 	var err error
 	if s.frontend, err = c.frontend(); err != nil {
 		return nil, err
 	}
-	if s.listeners, err = listen(ctx, c.Addr, c.Key); err != nil {
-		return nil, err
+	for _, l := range c.lines() {
+		if l.listeners, err = listen(ctx, l.addr, c.Key); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		s.lines = append(s.lines, &l)
 	}
 	if s.world, err = s.newWorld(ctx, c.Data); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.metrics.gauge("agent_runs", "Conversations that have an agent at work.", s.world.player.Runs)
-	s.metrics.gauge("followers", "Who is told what happens in conversations: sockets, agents at work, streams.", s.world.conversations.Followers)
+	s.metrics.gauge("agent_runs", "Conversations that have an agent at work.", func() int { return s.world.player.Runs() + s.world.agentServer.Running() })
+	s.metrics.gauge("followers", "Who is told what happens in conversations: sockets, agents at work, streams.", func() int { return s.world.conversations.Followers() + s.world.agentServer.Followers() })
 	s.metrics.gauge("sockets", "Clients of Socket.IO that are connected.", s.world.live.Sessions)
-	h := s.exchanges()
-	if c.Wrap != nil {
-		h = c.Wrap(h)
-	}
-	s.http = &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: c.bounds.header,
-		IdleTimeout:       c.bounds.idle,
-		MaxHeaderBytes:    maxHeader,
-		ConnState:         followConn,
+	for _, l := range s.lines {
+		h := s.exchanges(l.name)
+		if c.Wrap != nil && l.name == "" {
+			h = c.Wrap(h)
+		}
+		l.http = &http.Server{
+			Handler:           h,
+			ReadHeaderTimeout: c.bounds.header,
+			IdleTimeout:       c.bounds.idle,
+			MaxHeaderBytes:    maxHeader,
+			ConnState:         followConn,
 
-		DisableGeneralOptionsHandler: true, // OPTIONS * is an unknown path
-		ErrorLog:                     slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
+			DisableGeneralOptionsHandler: true, // OPTIONS * is an unknown path
+			ErrorLog:                     slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
+		}
 	}
 	return s, nil
 }
@@ -132,6 +143,10 @@ func (s *Server) Ready() string {
 	status := api.ContractStatus()
 	line := fmt.Sprintf("ready %s data=%s agent=%s strict=%s key=%s api=%s operations=%d/%d",
 		s.world.info.URL, kept, s.c.agent(), yes(s.c.Strict), yes(s.c.Key != ""), api.Versions(), len(status.Implemented), status.Operations())
+	if s.world.info.AgentServer != "" {
+		served := agentserver.ContractStatus()
+		line += fmt.Sprintf(" agent-server=%s api=%s operations=%d/%d", s.world.info.AgentServer, v1.Version, len(served.Implemented), len(v1.Operations))
+	}
 	if s.frontend == nil {
 		return line
 	}
@@ -153,9 +168,11 @@ func yes(b bool) string {
 // seconds for those under way, and closes the store.
 func (s *Server) Run(ctx context.Context) error {
 	go s.Warm()
-	failed := make(chan error, len(s.listeners))
-	for _, l := range s.listeners {
-		go func() { failed <- s.http.Serve(plainListener{l, s.c.Log}) }()
+	failed := make(chan error, 2*len(s.lines))
+	for _, line := range s.lines {
+		for _, l := range line.listeners {
+			go func() { failed <- line.http.Serve(plainListener{l, s.c.Log}) }()
+		}
 	}
 	var err error
 	select {
@@ -166,8 +183,10 @@ func (s *Server) Run(ctx context.Context) error {
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
 	err = errors.Join(err, s.world.stop(drain)) // first: its requests would keep the others waiting
-	if shut := s.http.Shutdown(drain); shut != nil {
-		err = errors.Join(err, shut, s.http.Close())
+	for _, l := range s.lines {
+		if shut := l.http.Shutdown(drain); shut != nil {
+			err = errors.Join(err, shut, l.http.Close())
+		}
 	}
 	return errors.Join(err, s.Close())
 }
@@ -179,9 +198,11 @@ func (s *Server) Warm() { s.contract() }
 // Close releases the address and the store.
 func (s *Server) Close() error {
 	var errs []error
-	for _, l := range s.listeners {
-		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
-			errs = append(errs, err)
+	for _, line := range s.lines {
+		for _, l := range line.listeners {
+			if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+				errs = append(errs, err)
+			}
 		}
 	}
 	if s.world != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/openhands-local/openhands-local/api"
+	v1 "github.com/openhands-local/openhands-local/api/agentserver/conversation"
 	"github.com/openhands-local/openhands-local/api/archive"
 	"github.com/openhands-local/openhands-local/api/clock"
 	"github.com/openhands-local/openhands-local/api/conversation"
@@ -35,13 +36,15 @@ type world struct {
 	files *workspaces
 
 	conversations *conversation.Service
+	agentServer   *v1.Service // of the agent server's line
 	player        *agent.Runner
 	live          *live.Server
 	faults        *faults.Set
 	clock         *clock.Clock
 	journal       *journal.Journal // nil for none
 	operations    http.Handler
-	stopping      chan struct{} // closed when no more requests are taken
+	lines         map[string]http.Handler // by exchange.Exchange.Line
+	stopping      chan struct{}           // closed when no more requests are taken
 }
 
 // newWorld opens data, and wires what works with it together.
@@ -84,16 +87,17 @@ func (d *world) open(ctx context.Context, data string) (err error) {
 	if d.clock, err = d.newClock(ctx); err != nil {
 		return err
 	}
-	d.conversations = d.rules()
+	d.conversations, d.agentServer = d.rules(), d.newAgentServer()
 	d.journal = d.newJournal()
 	d.live = live.New(live.Config{
 		Conversations: d.conversations, Key: key.Key(c.Key), LoggedIn: d.s.login.has, Done: d.received, Sent: d.sent(), Fault: d.message, Log: c.Log,
 		Engine: engineio.Options{Clock: d.clock, HoldPing: d.faults.HoldsPing, CheckOrigin: c.Access.Check, AllowOrigin: c.Access.CORS},
 	})
-	d.info = Info{URL: baseURL(d.s.listeners[0].Addr()), PID: os.Getpid(), Data: folder, Version: c.Version, API: gen.Version, Recorded: api.Recorded, Strict: c.Strict}
+	d.info = Info{URL: d.s.url(""), AgentServer: d.s.url(v1.Line), PID: os.Getpid(), Data: folder, Version: c.Version, API: gen.Version, Recorded: api.Recorded, Strict: c.Strict}
 	token := hexID(rand.Read)
 	writeClaim(claim{d.info, token})
 	d.operations = d.wrap(api.New(d.api(key.Key(token))))
+	d.lines = map[string]http.Handler{"": http.HandlerFunc(d.first), v1.Line: d.second()}
 	return nil
 }
 
@@ -173,6 +177,11 @@ const socketPath = "/socket.io"
 
 // ServeHTTP answers a request that has an exchange.
 func (d *world) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	d.lines[exchange.From(r.Context()).Line].ServeHTTP(w, r)
+}
+
+// first answers in the line of OpenHands 0.53.0.
+func (d *world) first(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != socketPath && r.URL.Path != socketPath+"/" {
 		d.operations.ServeHTTP(w, r)
 		return
@@ -204,6 +213,7 @@ func (d *world) stop(ctx context.Context) error {
 // close ends all runs and closes the store, once no request is under way.
 func (d *world) close() error {
 	if d.conversations != nil {
+		d.agentServer.Close()
 		d.conversations.Close()
 	}
 	var errs []error

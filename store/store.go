@@ -39,6 +39,7 @@ type Conversation struct {
 	GitProvider string  `json:"git_provider,omitempty"`
 	Trigger     string  `json:"trigger,omitempty"` // "gui", "suggested_task", …
 	Agent       bool    `json:"agent,omitempty"`   // an agent follows it (it was not born of a bare Add Event)
+	State       string  `json:"state,omitempty"`   // what else its line keeps of it, opaque to the store
 }
 
 // LineOf is the line of contract that a conversation belongs to: what its id has

@@ -43,6 +43,7 @@ const (
 type Exchange struct {
 	ID        string    // 32 hexadecimal digits; X-Request-Id
 	Start     time.Time // when the request had come, but for its body
+	Line      string    // of contract that was asked: "" is OpenHands 0.53.0's, "agent" the agent server's
 	Transport Transport
 	Method    string // of a socket's message the name of its event: "oh_user_action"
 	Path      string // decoded, valid UTF-8, without the query

@@ -154,7 +154,7 @@ func (a *run) answer(m message) error {
 	a.state = ""
 	end, err := a.play(&a.replay)
 	if err == nil && end == (ending{}) {
-		steps := a.Script.match(a.last)
+		steps := a.Script.match(a.last, Step.isTurn)
 		end, err = a.play(&steps)
 	}
 	if err != nil {

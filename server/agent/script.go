@@ -97,6 +97,14 @@ func ByName(name string) (*Script, error) {
 //	      - say: Done.                 # a message that hands over to the user
 //	      - fail: no credit is left    # the state error, and the end of the answer
 //
+// An event with a kind is one of the agent server's line: an ActionEvent has a
+// tool_name and an action, an ObservationEvent an observation, whose content may
+// be a text. A rule answers in the line whose events it has; one that has none
+// but what is said answers in both.
+//
+//   - event: {kind: ActionEvent, tool_name: terminal, action: {kind: TerminalAction, command: ls}}
+//   - event: {kind: ObservationEvent, observation: {kind: TerminalObservation, content: README.md}}
+//
 // After the last step the agent awaits the user's input, unless it was a
 // finish or reject action. A mistake is told with its line.
 func Load(file string) (*Script, error) {
@@ -206,6 +214,9 @@ func (s Step) check() error {
 	if s.Event.Kind() != pyjson.Object {
 		return errors.New("want an object")
 	}
+	if s.kind() != "" {
+		return s.checkTurn()
+	}
 	if !slices.Contains([]string{"agent", "environment", "user"}, s.source()) {
 		return fmt.Errorf("source %q: want agent, environment or user", s.source())
 	}
@@ -243,12 +254,15 @@ func (s Step) body(cause int64) []byte {
 }
 
 // match returns the steps that answer a message, their templates filled in; a
-// nil script has none.
-func (s *Script) match(message string) []Step {
+// nil script has none. Rules that unfit excludes are passed over.
+func (s *Script) match(message string, unfit func(Step) bool) []Step {
 	if s == nil {
 		return nil
 	}
 	for _, r := range s.Rules {
+		if slices.ContainsFunc(r.Steps, unfit) {
+			continue
+		}
 		if found := r.On.FindStringSubmatchIndex(message); found != nil {
 			return fillSteps(r.Steps, func(template string) string {
 				return string(r.On.ExpandString(nil, template, message, found))

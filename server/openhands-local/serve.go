@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,19 +18,20 @@ import (
 
 // serverFlags are the flags of every command that runs a server.
 type serverFlags struct {
-	Agent      string   `default:"echo" help:"Who answers messages: echo, none, or script:FILE." placeholder:"echo|none|script:FILE"`
-	MaxRunning *int     `help:"Most conversations that run at once: one more stops the one that was written to longest ago. 0 is no limit, and the default; with --strict the default is 3, as in OpenHands." placeholder:"N"`
-	Strict     bool     `help:"Refuse everything that OpenHands refuses."`
-	Settings   string   `default:"placeholder" help:"What a new folder begins with: placeholder, none, or a JSON file."`
-	Import     string   `help:"Begin with the conversations of an export, a trajectory or a folder of OpenHands'; those that exist already stay." placeholder:"PATH"`
-	Faults     string   `help:"Let go wrong what the rules of this file say, YAML or JSON." placeholder:"FILE"`
-	Workspace  string   `help:"One folder for the files of all conversations." placeholder:"DIR"`
-	Frontend   string   `help:"Serve the built OpenHands web UI of this folder." placeholder:"DIR"`
-	AllowHost  []string `help:"Accept this Host header too; *.example.com for all of a domain." placeholder:"HOST"`
-	CorsOrigin []string `help:"Let pages of this origin read answers, and of no other (also PERMITTED_CORS_ORIGINS)." placeholder:"ORIGIN"`
-	MaxBody    int64    `default:"16777216" help:"Most bytes of a request's body."`
-	RateLimit  bool     `help:"Allow 10 requests a second, as OpenHands does."`
-	Seed       *int64   `help:"Make generated ids and event times repeat." placeholder:"N"`
+	Agent       string   `default:"echo" help:"Who answers messages: echo, none, or script:FILE." placeholder:"echo|none|script:FILE"`
+	MaxRunning  *int     `help:"Most conversations that run at once: one more stops the one that was written to longest ago. 0 is no limit, and the default; with --strict the default is 3, as in OpenHands." placeholder:"N"`
+	Strict      bool     `help:"Refuse everything that OpenHands refuses."`
+	AgentServer string   `help:"Serve the API of the agent server (V1) too, at this address." placeholder:"ADDR"`
+	Settings    string   `default:"placeholder" help:"What a new folder begins with: placeholder, none, or a JSON file."`
+	Import      string   `help:"Begin with the conversations of an export, a trajectory or a folder of OpenHands'; those that exist already stay." placeholder:"PATH"`
+	Faults      string   `help:"Let go wrong what the rules of this file say, YAML or JSON." placeholder:"FILE"`
+	Workspace   string   `help:"One folder for the files of all conversations." placeholder:"DIR"`
+	Frontend    string   `help:"Serve the built OpenHands web UI of this folder." placeholder:"DIR"`
+	AllowHost   []string `help:"Accept this Host header too; *.example.com for all of a domain." placeholder:"HOST"`
+	CorsOrigin  []string `help:"Let pages of this origin read answers, and of no other (also PERMITTED_CORS_ORIGINS)." placeholder:"ORIGIN"`
+	MaxBody     int64    `default:"16777216" help:"Most bytes of a request's body."`
+	RateLimit   bool     `help:"Allow 10 requests a second, as OpenHands does."`
+	Seed        *int64   `help:"Make generated ids and event times repeat." placeholder:"N"`
 
 	Clock time.Time `help:"Let the clock stand at this time, until it is moved: 2026-01-01T00:00:00Z." placeholder:"TIME"`
 
@@ -53,7 +55,7 @@ func (*serverFlags) Help() string {
 func (f *serverFlags) config(e *env) server.Config {
 	get := func(name string) string { v, _ := e.lookup(name); return v }
 	return server.Config{
-		Key: get("SESSION_API_KEY"), Agent: f.Agent, MaxRunning: f.MaxRunning, Starting: f.Starting, Strict: f.Strict, SetConversationID: get("ALLOW_SET_CONVERSATION_ID") == "1",
+		Key: cmp.Or(get("SESSION_API_KEY"), get("OH_SESSION_API_KEYS_0")), AgentServer: f.AgentServer, Agent: f.Agent, MaxRunning: f.MaxRunning, Starting: f.Starting, Strict: f.Strict, SetConversationID: get("ALLOW_SET_CONVERSATION_ID") == "1",
 		Settings: f.Settings, Import: f.Import, Faults: f.Faults, Workspace: f.Workspace, Frontend: f.Frontend, MaxBody: f.MaxBody, RateLimit: f.RateLimit, Seed: f.Seed, FrozenAt: f.Clock,
 		Access:      server.Access{Hosts: f.AllowHost, Origins: append(f.CorsOrigin, list(get("PERMITTED_CORS_ORIGINS"))...)},
 		LogRequests: f.LogRequests, LogSlow: f.LogSlow, Pprof: f.Pprof, Journal: f.Journal, Log: slog.New(f.records(e.stderr, slog.LevelInfo)), Version: version(),
@@ -73,6 +75,7 @@ func (f *serverFlags) records(w io.Writer, level slog.Level) slog.Handler {
 type serveCmd struct {
 	Addr      string `default:"localhost:3000" help:"Address to listen on; port 0 picks a free one."`
 	Data      string `default:"openhands-data" help:"Folder that keeps everything; \"memory\" keeps nothing."`
+	Line      string `default:"v0" enum:"v0,agent" help:"Which API to serve at --addr: v0 is OpenHands 0.53.0's, agent the agent server's (V1)."`
 	NoKey     bool   `help:"Serve other machines without a key."`
 	ReadyFile string `help:"Write url, pid, data and version here as JSON once it serves; \"-\" is standard output." placeholder:"FILE"`
 	UntilEOF  bool   `name:"until-eof" help:"End when standard input ends, as it does with the program that holds its other end."`
@@ -82,6 +85,9 @@ type serveCmd struct {
 func (s *serveCmd) Run(e *env) error {
 	c := s.config(e)
 	c.Addr, c.Data, c.NoKey = s.Addr, s.Data, s.NoKey
+	if s.Line == "agent" {
+		c.Addr, c.AgentServer = "", s.Addr
+	}
 	srv, err := server.New(e, c)
 	if err != nil {
 		return err

@@ -136,7 +136,7 @@ func testCreate(t *testing.T, s store.Store) {
 	zone := time.FixedZone("", 3600)
 	want := store.Conversation{
 		ID: "c", Birth: 77, Title: "title", CreatedAt: time.Now().In(zone), UpdatedAt: time.Now().Add(time.Hour),
-		Repository: new("owner/name"), Branch: new(""), GitProvider: "github", Trigger: "gui", Agent: true,
+		Repository: new("owner/name"), Branch: new(""), GitProvider: "github", Trigger: "gui", Agent: true, State: `{"a":"ü"}`,
 	}
 	got, err := s.Create(t.Context(), want)
 	want = want.InUTC()
