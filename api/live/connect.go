@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,14 +63,17 @@ func (s *Server) hasKey(socket *socketio.Socket) bool {
 }
 
 // latestEventID is the id after which a replay begins, as Python's int reads
-// it; -1 when it is no integer ("", "undefined", "3.5").
+// it ("7", " +7 ", "1_0"); -1 when it is no integer ("", "undefined", "3.5").
 func latestEventID(text string) int64 {
-	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
-	if err != nil && !errors.Is(err, strconv.ErrRange) {
+	text = strings.TrimSpace(text)
+	if !pythonInt.MatchString(text) {
 		return -1
 	}
-	return min(n, store.MaxID) // one below 0 is as good as -1
+	n, _ := strconv.ParseInt(strings.ReplaceAll(text, "_", ""), 10, 64) // beyond its range the nearest
+	return min(n, store.MaxID)                                          // one below 0 is as good as -1
 }
+
+var pythonInt = regexp.MustCompile(`^[+-]?[0-9]+(_[0-9]+)*$`)
 
 // connect lets a client in, or tells it why not.
 func (s *Server) connect(socket *socketio.Socket) error {

@@ -102,7 +102,7 @@ func TestLatestEventID(t *testing.T) {
 		want []int64
 	}{
 		{"", all}, {"-1", all}, {"-7", all}, {"abc", all}, {"3.5", all}, {"undefined", all}, {"-99999999999999999999", all},
-		{"0", all}, {"2", []int64{3, 6, 7, 8}}, {"%2B6", []int64{7, 8}}, {"7", []int64{8}},
+		{"0", all}, {"2", []int64{3, 6, 7, 8}}, {"%2B6", []int64{7, 8}}, {"0_6", []int64{7, 8}}, {"_6", all}, {"6__0", all}, {"7", []int64{8}},
 		{"8", nil}, {"9", nil}, {"9223372036854775807", nil}, {"99999999999999999999", nil},
 	}
 	h := newHost(t, "", false, engineio.Options{})

@@ -44,7 +44,8 @@ import (
 //	no transport parameter        400 Invalid transport  polling
 //	a method that is not known    400                    405 Method Not Found
 //	a malformed packet in a POST  ends the session: 400  drops the whole POST: 200
-//	a malformed websocket packet  ends the session       ends the session
+//	a servers' packet in a POST   is ignored             ends the session: 400
+//	a malformed websocket packet  ends the session       cuts it, a type of 7 to 9 is ignored
 type Dialect int
 
 const (

@@ -604,11 +604,29 @@ func TestMalformed(t *testing.T) {
 		h.expect("POST", q, "4hello", 200, "OK")
 		h.expect("GET", q, "", 200, "4hello")
 	})
-	for _, dialect := range []Dialect{Standard, Python} {
+	t.Run("a server's packet, Python", func(t *testing.T) {
+		serve, _, ended := sessions()
+		h := newHost(t, Options{Dialect: Python}, serve)
+		for _, body := range []string{"6", "2x", "4kept\x1e0"} {
+			q := h.poll()
+			h.expect("POST", q, body, 400, `"Bad Request"`)
+			h.expect("GET", q, "", 200, "1")
+			if err := receive(t, ended); !errors.Is(err, errClosed) {
+				t.Errorf("POST %q ended the session with %v, want %v", body, err, errClosed)
+			}
+		}
+	})
+	for dialect, want := range map[Dialect]websocket.StatusCode{Standard: websocket.StatusNormalClosure, Python: -1} {
 		h := newHost(t, Options{Dialect: dialect}, echo)
 		s := h.open()
+		if dialect == Python {
+			s.write("8no such type")
+			s.write("0 a server's")
+			s.write("4hello")
+			s.expect("4hello")
+		}
 		s.write("abc")
-		s.expectClose(websocket.StatusNormalClosure)
+		s.expectClose(want)
 	}
 }
 

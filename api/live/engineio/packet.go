@@ -20,7 +20,10 @@ const (
 // separator stands between the packets of a polling payload.
 const separator = '\x1e'
 
-var errMalformed = errors.New("malformed packet")
+var (
+	errMalformed = errors.New("malformed packet")
+	errServers   = errors.New("a packet that only servers send")
+)
 
 // Message is what one side tells the other: text, or bytes.
 type Message struct {

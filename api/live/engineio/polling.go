@@ -158,7 +158,11 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 		var packets []Packet
 		packets, err = decodePayload(body)
 		for _, p := range packets {
-			s.receive(p)
+			if s.receive(p) != nil && o.Dialect == Python {
+				s.Close()
+				refuse(w, http.StatusBadRequest, "Bad Request")
+				return
+			}
 		}
 	}
 	answer := "ok"

@@ -257,28 +257,32 @@ func (s *Session) pong() {
 	}
 }
 
-// receive acts on a packet of the client. Types that only servers send, and
-// an upgrade at the wrong time, are ignored.
-func (s *Session) receive(p Packet) {
+// receive acts on a packet of the client. An upgrade at the wrong time is ignored,
+// and types that only servers send are errServers, which is ignored too where the
+// protocol's test suite wants it.
+func (s *Session) receive(p Packet) error {
 	m := Message{Binary: p.binary, Data: p.wire}
 	if !p.binary {
 		switch p.wire[0] {
 		case typeClose:
 			s.end(errClientClosed)
-			return
+			return nil
 		case typePong:
 			s.pong()
-			return
+			return nil
 		case typeMessage:
 			m.Data = p.wire[1:]
+		case typeUpgrade:
+			return nil
 		default:
-			return
+			return errServers
 		}
 	}
 	select {
 	case s.in <- m:
 	case <-s.ctx.Done():
 	}
+	return nil
 }
 
 // moveTo changes the transport if it is from, and tells whether it was.

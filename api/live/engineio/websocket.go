@@ -154,10 +154,16 @@ func (s *Session) readWebsocket(ctx context.Context, c *websocket.Conn) error {
 		p := Packet{binary: true, wire: data}
 		if kind == websocket.MessageText {
 			if p, err = decodeText(data); err != nil {
-				return err
+				switch digit := len(data) > 0 && data[0] >= '0' && data[0] <= '9'; {
+				case s.server.options.Dialect == Standard:
+					return err
+				case digit:
+					continue // a type that does not exist
+				}
+				return fmt.Errorf("%w: %w", errCut, err)
 			}
 		}
-		s.receive(p)
+		_ = s.receive(p)
 	}
 }
 

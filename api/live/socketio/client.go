@@ -67,6 +67,8 @@ func (c *client) handle(p *packet) {
 	switch {
 	case p.kind == typeConnect && s == nil:
 		c.connect(p)
+	case p.kind == typeConnect && c.server.options.Engine.Dialect == engineio.Python:
+		c.refuse(p.namespace, unable)
 	case s == nil:
 	case p.kind == typeDisconnect:
 		c.remove(s, errClientLeft)
@@ -82,9 +84,9 @@ func (c *client) connect(p *packet) {
 	if !known {
 		data := []byte(`{"message":"Invalid namespace"}`)
 		if c.server.options.Engine.Dialect == engineio.Python {
-			data = []byte(`"Unable to connect"`)
+			data = unable
 		}
-		c.session.Send(encode(typeConnectError, p.namespace, "", nil, data).packets...)
+		c.refuse(p.namespace, data)
 		return
 	}
 	s := newSocket(c, p)
@@ -109,8 +111,16 @@ func (c *client) connect(p *packet) {
 		if err != nil {
 			data, _ = json.Marshal(Refusal{Message: refusal.Message})
 		}
-		c.session.Send(encode(typeConnectError, p.namespace, "", nil, data).packets...)
+		c.refuse(p.namespace, data)
 	}
+}
+
+// unable is why python-socketio lets a client into no namespace that it does not
+// know, and into none twice.
+var unable = []byte(`"Unable to connect"`)
+
+func (c *client) refuse(namespace string, why []byte) {
+	c.session.Send(encode(typeConnectError, namespace, "", nil, why).packets...)
 }
 
 func (c *client) socket(namespace string) *Socket {

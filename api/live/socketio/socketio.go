@@ -39,6 +39,7 @@ type Options struct {
 	//
 	//	                    Standard                           Python
 	//	unknown namespace   44{"message":"Invalid namespace"}  44"Unable to connect"
+	//	a second CONNECT    is ignored                         44"Unable to connect"
 	//	a malformed packet  ends the session                   is dropped
 	Engine engineio.Options
 	// ConnectTimeout is how long a session may last that has connected to no

@@ -191,6 +191,18 @@ func TestUnknownNamespace(t *testing.T) {
 	}
 }
 
+// TestSecondConnect: python-socketio lets nobody in twice, and the socket that is
+// in stays.
+func TestSecondConnect(t *testing.T) {
+	for dialect, told := range map[engineio.Dialect][]string{engineio.Standard: nil, engineio.Python: {`44"Unable to connect"`}} {
+		h := newHost(t, Options{Engine: engineio.Options{Dialect: dialect}, Namespaces: map[string]Namespace{"/": echo}})
+		p := h.dial("40")
+		p.expect(connected, `42["auth",{}]`)
+		p.write("40/", `42["message",1]`)
+		p.expect(append(told, `42["message-back",1]`)...)
+	}
+}
+
 func TestEvents(t *testing.T) {
 	h := newHost(t, Options{Namespaces: map[string]Namespace{"/": echo, "/chat": echo}})
 	p := h.dial(`42["message","before CONNECT"]`, "40", `42["message",1]`)
