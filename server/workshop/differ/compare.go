@@ -121,6 +121,26 @@ var differences = []difference{
 	}},
 }
 
+// talkDifferences are those in what is said on a connection of Socket.IO: each
+// covers the first packet that differs.
+var talkDifferences = []difference{
+	{"a provider that is not known is told; the real server says nothing", func(q request, _ string, real, ours answer) bool {
+		return strings.Contains(q.target, "providers_set=nosuch") && strings.Contains(ours.body, "providers_set")
+	}},
+	{"auth is told to be not taken; the real server says nothing", func(q request, _ string, real, ours answer) bool {
+		return strings.Contains(ours.body, "auth is not taken") && !strings.HasPrefix(real.body, "4")
+	}},
+	{"a CONNECT whose auth is no object is malformed", func(q request, _ string, _, _ answer) bool {
+		return strings.HasPrefix(q.body, "40null") || strings.HasPrefix(q.body, "40[]")
+	}},
+	{"a digit is one of ASCII", func(q request, _ string, _, _ answer) bool {
+		return strings.Contains(q.target, "%D9%A9")
+	}},
+	{"a socket creates no conversation", func(q request, _ string, _, ours answer) bool {
+		return strings.Contains(q.target, "conversation_id=nosuch") && strings.Contains(ours.body, "Conversation not found")
+	}},
+}
+
 // A cluster is what differs at one place of one operation.
 type cluster struct {
 	name    string
@@ -133,6 +153,7 @@ type cluster struct {
 // A report is what came of it.
 type report struct {
 	requests, events int
+	sockets          int // connections
 	declared         map[string]int
 	clusters         map[string]*cluster
 	operations       map[string]int
@@ -292,7 +313,7 @@ func (r *report) write(w io.Writer, base string) {
 	for _, c := range list {
 		fmt.Fprintf(w, "%d × %s\n  real: %s\n  ours: %s\n  %s\n", c.count, c.name, c.example[0], c.example[1], c.q.curl(base, c.fill))
 	}
-	fmt.Fprintf(w, "%d requests of %d operations, %d events read back, %d clusters\n", r.requests, len(r.operations), r.events, len(list))
+	fmt.Fprintf(w, "%d requests of %d operations, %d events read back, %d connections of sockets, %d clusters\n", r.requests, len(r.operations), r.events, r.sockets, len(list))
 	for _, reason := range slices.Sorted(maps.Keys(r.declared)) {
 		fmt.Fprintf(w, "%6d declared: %s\n", r.declared[reason], reason)
 	}

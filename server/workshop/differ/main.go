@@ -3,7 +3,8 @@
 //
 //	go run ./server/workshop/differ --real http://127.0.0.1:3100 --ours http://127.0.0.1:3000 --requests 20000 --seed 1
 //
-// Add --only events --bodies api/event/testdata/events.jsonl for event bodies
+// Add --sockets 300 for connections of Socket.IO after the requests (sockets.go),
+// --only events --bodies api/event/testdata/events.jsonl for event bodies
 // alone, among them recorded ones with a value changed.
 //
 // Both servers have just started, without settings, and take requests without
@@ -50,6 +51,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	realURL := flags.String("real", "", "base `URL` of the real server")
 	oursURL := flags.String("ours", "", "base `URL` of openhands-local")
 	requests := flags.Int("requests", 1000, "how many requests are compared, at least")
+	sockets := flags.Int("sockets", 0, "how many connections of Socket.IO are compared, at least")
 	seed := flags.Uint64("seed", 1, "what the requests are drawn from")
 	only := flags.String("only", "", "the `operation` that nearly all requests are of, such as \"POST /api/settings\"; events: rounds of event bodies alone")
 	bodies := flags.String("bodies", "", "a `FILE` of recorded event bodies to mutate: api/event/testdata/events.jsonl")
@@ -75,8 +77,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		}
 	}
 	d := &differ{real: real, ours: ours, g: g, report: newReport()}
-	for d.report.requests < *requests && ctx.Err() == nil {
-		if err := d.round(ctx); err != nil {
+	for ctx.Err() == nil && (d.report.requests < *requests || d.report.sockets < *sockets) {
+		round := d.round
+		if d.report.requests >= *requests {
+			round = d.talks
+		}
+		if err := round(ctx); err != nil {
 			fmt.Fprintf(out, "a round ended early: %v\n", err)
 		}
 	}

@@ -44,22 +44,31 @@ var jsonHeader = [][2]string{{"Content-Type", "application/json"}}
 // known are the settings that a round begins with.
 const known = `{"llm_model":"openai/fake","llm_api_key":"sk-x","llm_base_url":"http://127.0.0.1:3915/v1","agent":"CodeActAgent","language":"en","search_api_key":"","user_consents_to_analytics":false}`
 
-// round sends a round of requests: to no conversation, to one of its own, or
-// event bodies alone.
-func (d *differ) round(ctx context.Context) error {
+// begin brings both sides to what a round begins with, and returns what ends it.
+func (d *differ) begin(ctx context.Context) (end func(), err error) {
 	d.both(ctx, request{method: "POST", target: "/api/unset-provider-tokens"})
 	for _, s := range d.sides() {
 		s.forgetSecrets(ctx)
 		s.ids = map[string]string{}
 	}
 	if real, ours := d.both(ctx, request{method: "POST", target: "/api/settings", headers: jsonHeader, body: known, hasBody: true}); real.status != 200 || ours.status != 200 {
-		return fmt.Errorf("settings: %v, %v", real, ours)
+		return nil, fmt.Errorf("settings: %v, %v", real, ours)
 	}
-	defer func() {
+	return func() {
 		for _, s := range d.sides() {
 			s.deleteConversations(context.WithoutCancel(ctx))
 		}
-	}()
+	}, nil
+}
+
+// round sends a round of requests: to no conversation, to one of its own, or
+// event bodies alone.
+func (d *differ) round(ctx context.Context) error {
+	end, err := d.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
 	events := d.g.only == "events" || d.g.chance(15)
 	d.failed = 0
 	var posted []string // the bodies that both took

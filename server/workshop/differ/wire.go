@@ -39,6 +39,7 @@ type side struct {
 	host    string
 	timeout time.Duration
 	ids     map[string]string // of conversations, by their place: {cid} => id
+	events  []string          // of the round: the places of those that were posted and their ids, in turns
 	conn    net.Conn
 	r       *bufio.Reader
 }
