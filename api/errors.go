@@ -106,7 +106,7 @@ func (d *deps) writeError(err error, c echo.Context) {
 	}
 	if errors.Is(err, echo.ErrNotFound) || errors.Is(err, echo.ErrMethodNotAllowed) {
 		w.Header().Del("Allow")
-		if err = d.nowhere(w, r); err == nil {
+		if err = d.nowhere(c, w, r); err == nil {
 			return
 		}
 	}
@@ -132,11 +132,12 @@ func (d *deps) writeError(err error, c echo.Context) {
 // where other methods are answered. A frontend has what is left of the paths,
 // as upstream mounts it after its routes: there are no redirects then, and a
 // path that has other methods is one of its pages.
-func (d *deps) nowhere(w http.ResponseWriter, r *http.Request) error {
+func (d *deps) nowhere(c echo.Context, w http.ResponseWriter, r *http.Request) error {
 	methods := d.methodsOf(r.URL.Path)
 	if r.URL.IsAbs() {
 		methods = nil
 	}
+	d.hint(c, methods)
 	if d.Frontend != nil && !strings.HasPrefix(r.URL.Path, localPrefix) {
 		if r.Method == http.MethodGet || r.Method == http.MethodHead {
 			d.Frontend.ServeHTTP(w, r)

@@ -162,7 +162,7 @@ func (f *forbidden) Error() string {
 const corsMethods = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
 
 // exposed are the headers of ours that a page may read.
-const exposed = "X-Event-Id, X-Local-Damaged, X-Local-Fault, X-Local-Lenient, X-Request-Id"
+const exposed = "X-Event-Id, X-Local-Damaged, X-Local-Fault, X-Local-Hint, X-Local-Lenient, X-Request-Id"
 
 // wrap refuses what the list does not allow, and speaks CORS as upstream does
 // (recorded cors_*).

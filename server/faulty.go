@@ -219,7 +219,7 @@ func (f *spoiler) begin(status int) bool {
 // replace answers in the place of the handler.
 func (f *spoiler) replace() {
 	h := f.w.Header()
-	for _, name := range []string{"Content-Length", "Content-Type", "X-Event-Id", "X-Local-Lenient", "X-Local-Damaged", "Allow", "Location"} {
+	for _, name := range []string{"Content-Length", "Content-Type", "X-Event-Id", "X-Local-Hint", "X-Local-Lenient", "X-Local-Damaged", "Allow", "Location"} {
 		h.Del(name)
 	}
 	text := f.Text()

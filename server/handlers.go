@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/openhands-local/openhands-local/api"
 	"github.com/openhands-local/openhands-local/api/exchange"
+	"github.com/openhands-local/openhands-local/api/migration"
 )
 
 // cacheHeaders sets upstream's (recorded misc_cache_headers).
@@ -26,10 +28,11 @@ func cacheHeaders(next http.Handler) http.Handler {
 }
 
 // noWebsocket refuses an upgrade where there is no socket (recorded
-// misc_protocol).
+// misc_protocol), with a hint at the one that there is.
 func noWebsocket(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+			api.TellHint(w, r, cmp.Or(migration.Hint(r.Method, r.URL.Path, nil, nil), "events come by Socket.IO, at "+socketPath+"/"))
 			w.Header().Set("Content-Type", "text/plain")
 			w.WriteHeader(http.StatusForbidden)
 			return
@@ -109,7 +112,7 @@ func (s *Server) record(x *exchange.Exchange) {
 
 // write writes a record of an exchange.
 func (s *Server) write(x *exchange.Exchange, level slog.Level, message string, more ...slog.Attr) {
-	attrs := []slog.Attr{slog.String("request", x.ID), slog.String("method", x.Method), slog.String("path", x.Path), optional("operation", x.Operation), optional("fault", x.Fault)}
+	attrs := []slog.Attr{slog.String("request", x.ID), slog.String("method", x.Method), slog.String("path", x.Path), optional("operation", x.Operation), optional("hint", x.Hint), optional("fault", x.Fault)}
 	if x.Transport == exchange.Socket {
 		attrs = append(attrs, slog.String("conversation", x.Conversation))
 	} else {

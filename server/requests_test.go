@@ -351,3 +351,47 @@ func TestRequestsGone(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestHint: a request for an unknown path is answered as recorded, and a header,
+// the log and the journal say what it probably meant.
+func TestHint(t *testing.T) {
+	t.Parallel()
+	var log records
+	s := servertest.NewServer(t, server.Config{Log: log.logger()})
+	for _, tt := range []struct {
+		method, path string
+		status       int
+		body, hint   string
+	}{
+		{"POST", "/api/conversations/c/run", 404, `{"detail":"Not Found"}`, "of the agent server"},
+		{"PUT", "/api/settings", 405, `{"detail":"Method Not Allowed"}`, "this path takes GET, POST"},
+		{"GET", "/_local/request", 404, `{"detail":"Not Found"}`, "did you mean GET /_local/requests?"},
+		{"GET", "/nowhere", 404, `{"detail":"Not Found"}`, ""},
+	} {
+		resp := send(t, tt.method, s.URL+tt.path, "")
+		got := resp.Header.Get("X-Local-Hint")
+		if text := bodyOf(t, resp); resp.StatusCode != tt.status || text != tt.body || !strings.Contains(got, tt.hint) || (got == "") != (tt.hint == "") {
+			t.Errorf("%s %s: %s %s, hint %q, want %d %s, %q", tt.method, tt.path, resp.Status, text, got, tt.status, tt.body, tt.hint)
+		}
+		if e := s.Requests.Wait(journal.Query{Path: tt.path}, 1)[0]; e.Hint != got || !strings.Contains(e.String(), got) {
+			t.Errorf("entry = %v, want the hint %q", e, got)
+		}
+		if lines := strings.Join(log.take("WARN"), ""); !strings.Contains(lines, got) || !strings.Contains(lines, tt.path) {
+			t.Errorf("the log lacks %q:\n%s", got, lines)
+		}
+	}
+	r, err := http.NewRequestWithContext(t.Context(), "GET", s.URL+"/sockets/events/c", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Connection", "Upgrade")
+	r.Header.Set("Upgrade", "websocket")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if got := resp.Header.Get("X-Local-Hint"); resp.StatusCode != http.StatusForbidden || !strings.Contains(got, "Here: GET /socket.io/") {
+		t.Errorf("websocket: %s, hint %q", resp.Status, got)
+	}
+}

@@ -65,6 +65,7 @@ type Exchange struct {
 	Refusal      *Refusal // nil for none
 	Withheld     bool     // the bodies hold keys: nobody shows them
 	Waits        string   // what the answer waited for, one of WaitsFor…; "" for nothing
+	Hint         string   // what a request for an unknown path probably meant; "" for nothing
 	Fault        string   // the name of what went wrong on purpose; "" for nothing
 
 	Status   int   // of an answer by HTTP; 0 before it begins, and when none did

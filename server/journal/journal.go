@@ -53,6 +53,7 @@ type Entry struct {
 	EventID      int64              `json:"event_id"`         // -1 for none
 	Lenient      []string           `json:"lenient,omitempty"`
 	Refusal      *Refusal           `json:"refusal,omitempty"`
+	Hint         string             `json:"hint,omitempty"` // what a request for an unknown path probably meant
 	Fault        string             `json:"fault,omitempty"`
 	Waits        string             `json:"waits,omitempty"`
 	Request      Message            `json:"request"`  // of a message that was sent, empty
@@ -170,6 +171,9 @@ func (e *Entry) String() string {
 	if r := e.Refusal; r != nil {
 		b.WriteString(" refused: " + strings.TrimPrefix(r.Loc+": "+r.Msg+r.Error, ": "))
 	}
+	if e.Hint != "" {
+		b.WriteString(" hint: " + e.Hint)
+	}
 	return b.String()
 }
 
@@ -205,7 +209,7 @@ func (j *Journal) Add(x *exchange.Exchange, e *Entry) {
 	e.ID, e.Connection, e.Start, e.Milliseconds = x.ID, x.Connection, x.Start, float64(x.Duration)/float64(time.Millisecond)
 	e.Transport, e.Sent, e.Method, e.Path = x.Transport, x.Sent, x.Method, x.Path
 	e.Operation, e.Conversation, e.Status, e.EventID = x.Operation, x.Conversation, x.Status, x.EventID
-	e.Lenient, e.Fault, e.Waits = x.Lenient, x.Fault, x.Waits
+	e.Lenient, e.Hint, e.Fault, e.Waits = x.Lenient, x.Hint, x.Fault, x.Waits
 	if x.Refusal != nil {
 		e.Refusal = &Refusal{Loc: x.Refusal.Loc, Msg: x.Refusal.Msg}
 		if x.Refusal.Err != nil {
