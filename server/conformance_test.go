@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,16 @@ func TestConformance(t *testing.T) {
 	}
 	for outcome, n := range report.Counts {
 		t.Logf("%v: %d", outcome, n)
+	}
+	for _, c := range report.Cases {
+		for _, s := range c.Steps {
+			for _, d := range s.Declared {
+				status, _, _ := strings.Cut(d.Got, " ")
+				if got, _ := strconv.Atoi(status); d.What == "status" && !d.By.Gives(got) {
+					t.Errorf("%s step %s differs with the status %s, which is none of %s", c.Name, s.Step, d.Got, d.By.Reason)
+				}
+			}
+		}
 	}
 	if report.OK() {
 		return

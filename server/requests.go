@@ -32,7 +32,7 @@ func (d *world) newJournal() *journal.Journal {
 	if d.s.c.Journal == 0 {
 		return nil
 	}
-	return journal.New(journal.Options{Limit: d.s.c.Journal, Secrets: func() ([]string, error) {
+	return journal.New(journal.Options{Limit: d.s.c.Journal, Explain: explain, Secrets: func() ([]string, error) {
 		values, err := d.conversations.Secrets(context.Background())
 		if d.s.c.Key != "" {
 			values = append(values, d.s.c.Key)

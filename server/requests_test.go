@@ -395,3 +395,53 @@ func TestHint(t *testing.T) {
 		t.Errorf("websocket: %s, hint %q", resp.Status, got)
 	}
 }
+
+// TestEvidence: an entry says which recordings stand behind its answer, or what
+// else does, and what replaces the call.
+func TestEvidence(t *testing.T) {
+	t.Parallel()
+	s := servertest.NewServer(t, server.Config{Strict: true, Agent: "none"})
+	send(t, "POST", s.URL+"/_local/faults", `{"name":"ordered","match":{"path":"/health"},"do":{"status":418}}`)
+	of := func(method, path, body string, header ...string) *journal.Entry {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), method, s.URL+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/json")
+		for i := 0; i < len(header); i += 2 {
+			r.Header.Set(header[i], header[i+1])
+		}
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bodyOf(t, resp)
+		resp.Body.Close()
+		entries := s.Requests.All(journal.Query{})
+		return entries[len(entries)-1]
+	}
+	for _, tt := range []struct {
+		name  string
+		entry *journal.Entry
+		basis journal.Basis
+		has   string // within the evidence's line
+		moves string // within the successor's; "" for none
+	}{
+		{"the same", of("GET", "/alive", ""), journal.BasisRecorded, "as GET /alive 200: ", "agent server: GET /alive"},
+		{"a foreign origin", of("GET", "/alive", "", "Origin", "http://evil.example"), journal.BasisDeclared, "foreign-origin: ", "agent server: "},
+		{"unknown", of("GET", "/nowhere", ""), journal.BasisRecorded, " as 404: ", ""},
+		{"another method", of("PUT", "/alive", ""), journal.BasisRecorded, "as PUT /alive 405: ", ""},
+		{"a refused field", of("POST", "/api/conversations", `{"initial_user_msg":5}`), journal.BasisRecorded, "422 body.initial_user_msg string_type: ", "app server: POST /api/v1/app-conversations"},
+		{"ours", of("GET", "/_local/info", ""), journal.BasisOurs, "", ""},
+		{"ordered", of("GET", "/health", ""), journal.BasisFault, "ordered", "agent server: "},
+	} {
+		e := tt.entry
+		if e.Evidence == nil || e.Evidence.Basis != tt.basis || !strings.Contains(e.Evidence.String(), tt.has) {
+			t.Errorf("%s: evidence %v, want %s with %q", tt.name, e.Evidence, tt.basis, tt.has)
+		}
+		if (e.Successor == nil) != (tt.moves == "") || e.Successor != nil && !strings.Contains(e.Successor.String(), tt.moves) {
+			t.Errorf("%s: successor %v, want %q", tt.name, e.Successor, tt.moves)
+		}
+	}
+}

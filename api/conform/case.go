@@ -86,12 +86,18 @@ func Cases() []Case {
 	return append([]Case(nil), loadCases()...)
 }
 
-var loadCases = sync.OnceValue(func() []Case {
+var loadCases = sync.OnceValue(func() (cases []Case) {
+	eachCase(func(c *Case) { cases = append(cases, *c) })
+	return cases
+})
+
+// eachCase reads the embedded cases in the order of their names, one after the
+// other.
+func eachCase(f func(*Case)) {
 	files, err := fs.Glob(caseFiles, "cases/*.json")
 	if err != nil {
 		panic(err) // a constant pattern
 	}
-	var cases []Case
 	for _, name := range files {
 		b, err := caseFiles.ReadFile(name)
 		if err != nil {
@@ -104,10 +110,9 @@ var loadCases = sync.OnceValue(func() []Case {
 		if c.Name != strings.TrimSuffix(path.Base(name), ".json") {
 			panic(fmt.Sprintf("%s holds case %q", name, c.Name))
 		}
-		cases = append(cases, c)
+		f(&c)
 	}
-	return cases
-})
+}
 
 // parseCase reads one file of cases/. Members and operations that this package does not know are an error, so that
 // nothing of a recording is overlooked.

@@ -56,18 +56,15 @@ var (
 // Calls are those of a line.
 func (l *Line) Calls() []string { return slices.Clone(l.calls) }
 
-// Successors are what replaces a call of V0. Where both lists are empty, nothing
-// does.
+// Successors are what replaces a call of V0.
 type Successors struct {
 	// AgentServer and AppServer begin with the call that does nearly the same. The
 	// others take what is left of the old one.
 	AgentServer []string `json:"agent_server,omitempty"`
 	AppServer   []string `json:"app_server,omitempty"`
 	Note        string   `json:"note,omitempty"` // what is different
+	None        bool     `json:"none,omitempty"` // nothing replaces the call
 }
-
-// None tells that nothing replaces the call.
-func (s Successors) None() bool { return len(s.AgentServer)+len(s.AppServer) == 0 }
 
 // String is one line.
 func (s Successors) String() string {
@@ -80,7 +77,7 @@ func (s Successors) String() string {
 			parts = append(parts, l.Name+": "+strings.Join(l.calls, ", "))
 		}
 	}
-	if s.None() {
+	if s.None {
 		parts = append(parts, "no successor")
 	}
 	if s.Note != "" {
@@ -96,7 +93,9 @@ func Of(call string) (s Successors, known bool) {
 	if i < 0 {
 		return Successors{}, false
 	}
-	return table[i].Successors, true
+	s = table[i].Successors
+	s.None = len(s.AgentServer)+len(s.AppServer) == 0
+	return s, true
 }
 
 // Calls are those of V0 that the table has, in its order.

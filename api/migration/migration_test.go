@@ -64,7 +64,7 @@ func TestTable(t *testing.T) {
 	if a, b := len(migration.AgentServer.Calls()), len(migration.AppServer.Calls()); a != 177+1 || b != 67 {
 		t.Errorf("the lines have %d and %d calls, want 177 and a websocket, and 67", a, b)
 	}
-	if s, known := migration.Of("GET /nowhere"); known || !s.None() {
+	if s, known := migration.Of("GET /nowhere"); known || s.None {
 		t.Errorf("Of(GET /nowhere) = %v, %v", s, known)
 	}
 	for call, want := range map[string]string{

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/openhands-local/openhands-local/api/exchange"
+	"github.com/openhands-local/openhands-local/api/migration"
 )
 
 // The HTTP Archive, version 1.2 (http://www.softwareishard.com/blog/har-12-spec/),
@@ -36,6 +37,9 @@ type (
 		Cache    struct{}    `json:"cache"`
 		Timings  timings     `json:"timings"`
 		Comment  string      `json:"comment,omitempty"`
+
+		Evidence  *Evidence             `json:"_evidence,omitempty"`
+		Successor *migration.Successors `json:"_successor,omitempty"`
 
 		ResourceType string       `json:"_resourceType,omitempty"`
 		Messages     []harMessage `json:"_webSocketMessages,omitempty"`
@@ -112,6 +116,7 @@ func WriteHAR(w io.Writer, entries []*Entry, base, version string) error {
 		h := opened[e.Connection]
 		if h == nil {
 			open := *e
+			open.Evidence, open.Successor = nil, nil // they are the message's
 			open.Method, open.Status, open.Milliseconds, open.Request, open.Response = http.MethodGet, http.StatusSwitchingProtocols, 0, Message{}, Message{}
 			h = open.har(base)
 			all, opened[e.Connection] = append(all, h), h
@@ -138,6 +143,7 @@ func socketEvent(name string, argument []byte) string {
 func (e *Entry) har(base string) *harEntry {
 	h := &harEntry{
 		Start: e.Start, Time: e.Milliseconds, Timings: timings{Wait: e.Milliseconds}, Comment: e.String(),
+		Evidence: e.Evidence, Successor: e.Successor,
 		Request: harRequest{
 			Method: e.Method, URL: e.url(base), HTTPVersion: "HTTP/1.1", Cookies: []pair{}, Headers: pairs(e.Request.Header),
 			Query: pairsOfQuery(e.Query), HeadersSize: -1, BodySize: e.Request.Bytes,

@@ -26,6 +26,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/openhands-local/openhands-local/api/exchange"
+	"github.com/openhands-local/openhands-local/api/migration"
 )
 
 const (
@@ -59,7 +60,50 @@ type Entry struct {
 	Request      Message            `json:"request"`  // of a message that was sent, empty
 	Response     Message            `json:"response"` // of one that was received, empty
 
+	// Evidence and Successor are there in what is read of a journal, when its
+	// Options say what they are.
+	Evidence  *Evidence             `json:"evidence,omitempty"`
+	Successor *migration.Successors `json:"successor,omitempty"` // what replaces the call in later contracts
+
 	size int64
+}
+
+// Evidence is what stands behind an answer.
+type Evidence struct {
+	Basis   Basis    `json:"basis"`
+	Kind    string   `json:"kind,omitempty"`    // what the answer has in common with the recorded ones: "POST /api/conversations 422 body.image_urls list_type"
+	Cases   []string `json:"cases"`             // some recordings, with the step: "add_event_bad_kinds step 3"
+	Of      int      `json:"of"`                // how many there are
+	Differs []string `json:"differs,omitempty"` // in what such answers differ from the recorded ones, and why
+}
+
+// A Basis is the kind of an Evidence.
+type Basis string
+
+// What stands behind an answer.
+const (
+	BasisRecorded    Basis = "recorded"    // OpenHands 0.53.0 has answered so
+	BasisDeclared    Basis = "declared"    // it has answered otherwise, and Differs says why that is not done here
+	BasisLenient     Basis = "lenient"     // it would have refused
+	BasisFault       Basis = "fault"       // what went wrong was ordered
+	BasisOurs        Basis = "ours"        // it has nothing like it
+	BasisTranscripts Basis = "transcripts" // its sockets were recorded; those recordings are data of tests, and not in this program
+	BasisNone        Basis = "none"        // nothing that was recorded
+)
+
+// String is one line.
+func (e *Evidence) String() string {
+	text := string(e.Basis)
+	if e.Of > 0 {
+		text += fmt.Sprintf(" %d times as %s: %s", e.Of, e.Kind, strings.Join(e.Cases, ", "))
+		if e.Of > len(e.Cases) {
+			text += ", …"
+		}
+	}
+	if len(e.Differs) > 0 {
+		text += "; " + strings.Join(e.Differs, "; ")
+	}
+	return text
 }
 
 // A Refusal is why a request was not done.
@@ -177,12 +221,26 @@ func (e *Entry) String() string {
 	return b.String()
 }
 
+// Explanation are lines that say what stands behind the answer.
+func (e *Entry) Explanation() (lines []string) {
+	if e.Evidence != nil {
+		lines = append(lines, "  evidence: "+e.Evidence.String())
+	}
+	if e.Successor != nil {
+		lines = append(lines, "  successor: "+e.Successor.String())
+	}
+	return lines
+}
+
 // Options of a [Journal].
 type Options struct {
 	Limit int // the most entries, above 0
 	// Secrets returns the values that no entry may show. When it fails, bodies
 	// are withheld.
 	Secrets func() ([]string, error)
+	// Explain, when set, fills in the Evidence and Successor of an entry. It is
+	// asked when the entry is read, and given a copy.
+	Explain func(*Entry)
 }
 
 // A Journal may be used from many goroutines. Make one with [New].

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/openhands-local/openhands-local/api/exchange"
+	"github.com/openhands-local/openhands-local/api/migration"
 	"github.com/openhands-local/openhands-local/server/journal"
 )
 
@@ -327,5 +328,34 @@ func TestJSON(t *testing.T) {
 	}
 	if e := read.Entries[0]; string(e.Request.Body) != "\xff\x00" || string(e.Response.Body) != "é" || e.ID != x.ID {
 		t.Errorf("read %+v", e)
+	}
+}
+
+// TestExplain: what is read is explained, and what is kept is not touched.
+func TestExplain(t *testing.T) {
+	t.Parallel()
+	asks := 0
+	j := journal.New(journal.Options{Limit: 3, Explain: func(e *journal.Entry) {
+		asks++
+		e.Evidence = &journal.Evidence{Basis: journal.BasisRecorded, Kind: "GET /a 200", Cases: []string{"a step 1"}, Of: asks}
+		e.Successor = &migration.Successors{None: true}
+	}})
+	for range 5 {
+		j.Add(asked("GET", "/a", "", "", 200), &journal.Entry{})
+	}
+	if asks != 0 {
+		t.Errorf("%d were explained before anybody read", asks)
+	}
+	first := j.Page(journal.Query{}).Entries
+	again := j.Page(journal.Query{Limit: 1}).Entries
+	if asks != 4 || first[2].Evidence.Of != 3 || again[0].Evidence.Of != 4 {
+		t.Errorf("asked %d times, of %d and %d, want 4, 3, 4", asks, first[2].Evidence.Of, again[0].Evidence.Of)
+	}
+	waited, err := j.Wait(t.Context(), journal.Query{}, 1)
+	if err != nil || waited[0].Evidence == nil {
+		t.Errorf("Wait = %v, %v, without its evidence", waited, err)
+	}
+	if got, want := strings.Join(first[1].Explanation(), "\n"), "  evidence: recorded 2 times as GET /a 200: a step 1, …\n  successor: no successor"; got != want {
+		t.Errorf("Explanation = %s, want %s", got, want)
 	}
 }

@@ -105,13 +105,26 @@ func (j *Journal) Page(q Query) Page {
 		}
 		if q.After > 0 && len(p.Entries) == q.Limit && q.Limit > 0 {
 			p.Last = e.Seq
-			return p
+			break
 		}
 	}
 	if q.Limit > 0 {
 		p.Entries = p.Entries[max(0, len(p.Entries)-q.Limit):]
 	}
+	j.explain(p.Entries)
 	return p
+}
+
+// explain puts explained copies in the place of entries.
+func (j *Journal) explain(entries []*Entry) {
+	if j.o.Explain == nil {
+		return
+	}
+	for i, e := range entries {
+		c := *e
+		j.o.Explain(&c)
+		entries[i] = &c
+	}
 }
 
 // after returns the entries after one, and the number of the latest.
@@ -140,6 +153,7 @@ func (j *Journal) Wait(ctx context.Context, q Query, n int) ([]*Entry, error) {
 				short.miss(e)
 			}
 			if len(short.Entries) == n {
+				j.explain(short.Entries)
 				return short.Entries, nil
 			}
 		}
@@ -147,6 +161,7 @@ func (j *Journal) Wait(ctx context.Context, q Query, n int) ([]*Entry, error) {
 		case <-changed:
 		case <-ctx.Done():
 			short.Took = time.Since(start)
+			j.explain(short.Entries)
 			return nil, short
 		}
 	}

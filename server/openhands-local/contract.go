@@ -19,6 +19,8 @@ import (
 type contractCmd struct {
 	Status contractStatusCmd `cmd:"" help:"List the operations: implemented, answered by 501, gone from the contract; and what is not validated."`
 	Diff   contractDiffCmd   `cmd:"" help:"List the operations that another version's document adds and drops, and those that a client uses."`
+
+	Migration contractMigrationCmd `cmd:"" help:"List what replaces the calls of this API in OpenHands V1: all of them, or those that a client uses."`
 }
 
 type contractStatusCmd struct{}

@@ -20,6 +20,7 @@ type requestsCmd struct {
 	Follow       bool   `help:"Go on with each new one, over restarts of the server." short:"f"`
 	HAR          string `name:"har" help:"Write them to this file as an HTTP Archive, which browsers' tools open." placeholder:"FILE"`
 	Curl         bool   `help:"Print each as a command that asks again."`
+	Explain      bool   `help:"Print below each which recordings stand behind its answer, and what replaces the call in OpenHands V1."`
 	Operation    string `help:"Only this operation." placeholder:"NAME"`
 	Conversation string `help:"Only of this conversation." placeholder:"ID"`
 	Status       string `help:"Only with this status: 422, or 4xx for all of its class."`
@@ -47,6 +48,9 @@ func (c *requestsCmd) Run(e *env) error {
 	if given > 1 {
 		return usage("requests: want one of --follow, --har and --curl")
 	}
+	if c.Explain && (c.HAR != "" || c.Curl) {
+		return usage("requests: --explain is for lines: --har has it all, --curl has no place for it")
+	}
 	if c.Follow {
 		return c.follow(e, query)
 	}
@@ -71,7 +75,7 @@ func (c *requestsCmd) Run(e *env) error {
 		fmt.Fprintf(e.stderr, "openhands-local: %s before these gave way: a larger --journal keeps more\n", plural(page.Dropped, "request", "requests"))
 	}
 	for _, entry := range page.Entries {
-		if err := showEntry(e.stdout, entry); err != nil {
+		if err := c.show(e.stdout, entry); err != nil {
 			return err
 		}
 	}
@@ -97,7 +101,7 @@ func (c *requestsCmd) follow(e *env, query url.Values) error {
 	}
 	query.Set("after", "0")
 	for {
-		if err := showEntries(e.stdout, answer.Body); err != nil {
+		if err := c.showEntries(e.stdout, answer.Body); err != nil {
 			return err
 		}
 		for told := false; ; told = true {
@@ -122,7 +126,7 @@ func (c *requestsCmd) follow(e *env, query url.Values) error {
 }
 
 // showEntries prints what a stream tells until it breaks off.
-func showEntries(w io.Writer, stream io.ReadCloser) error {
+func (c *requestsCmd) showEntries(w io.Writer, stream io.ReadCloser) error {
 	defer stream.Close()
 	for lines := bufio.NewReader(stream); ; {
 		line, err := lines.ReadString('\n')
@@ -137,14 +141,22 @@ func showEntries(w io.Writer, stream io.ReadCloser) error {
 		if err := json.Unmarshal([]byte(text), &entry); err != nil {
 			return fmt.Errorf("stream: %w", err)
 		}
-		if err := showEntry(w, &entry); err != nil {
+		if err := c.show(w, &entry); err != nil {
 			return err
 		}
 	}
 }
 
-// showEntry prints one line.
-func showEntry(w io.Writer, entry *journal.Entry) error {
-	_, err := fmt.Fprintln(w, printable.Line(entry.String()))
-	return err
+// show prints one line, and with --explain those below it.
+func (c *requestsCmd) show(w io.Writer, entry *journal.Entry) error {
+	lines := []string{entry.String()}
+	if c.Explain {
+		lines = append(lines, entry.Explanation()...)
+	}
+	for _, line := range lines {
+		if _, err := fmt.Fprintln(w, printable.Line(line)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
