@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/openhands-local/openhands-local/api/clock"
@@ -148,18 +149,35 @@ func (w *answerWriter) Write(b []byte) (int, error) {
 func (w *answerWriter) write(b []byte) (written int, err error) {
 	for err == nil && len(b) > 0 {
 		_ = w.control.SetWriteDeadline(time.Now().Add(w.world.s.c.bounds.answer)) // net/http takes it back after the request
-		var n int
-		n, err = w.ResponseWriter.Write(b[:min(len(b), answerPart)])
-		if w.entry != nil {
-			_, _ = w.entry.Response.Write(b[:n])
+		part := b[:min(len(b), answerPart)]
+		if w.ends(part) {
+			_, _ = w.entry.Response.Write(part)
+			w.x.Done()
+			w.world.keep(w)
 		}
+		var n int
+		n, err = w.ResponseWriter.Write(part)
+		if w.entry != nil {
+			_, _ = w.entry.Response.Write(part[:n])
+		}
+		w.x.Bytes += int64(n)
 		written, b = written+n, b[n:]
 	}
-	w.x.Bytes += int64(written)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		w.world.s.write(w.x, slog.LevelWarn, "cut off: the client does not read the answer", slog.Duration("within", w.world.s.c.bounds.answer))
 	}
 	return written, err
+}
+
+// heldBack is how much of an answer net/http keeps until the handler returns,
+// unless it is told to send it.
+const heldBack = 2 << 10
+
+// ends tells that a client has the whole answer once it has part: the journal must
+// have it before.
+func (w *answerWriter) ends(part []byte) bool {
+	whole := w.x.Bytes + int64(len(part))
+	return w.entry != nil && whole > heldBack && w.Header().Get("Content-Length") == strconv.FormatInt(whole, 10)
 }
 
 // FlushError sends what was written, unless a fault has it.

@@ -58,13 +58,14 @@ func (d *world) entry(r *http.Request) *journal.Entry {
 	return &journal.Entry{Query: r.URL.RawQuery, Request: journal.Message{Header: r.Header}}
 }
 
-// keep hands the journal an answered request.
+// keep hands the journal an answered request, once.
 func (d *world) keep(w *answerWriter) {
 	if w.entry == nil {
 		return
 	}
 	w.entry.Response.Header = w.Header()
 	d.journal.Add(w.x, w.entry)
+	w.entry = nil
 }
 
 // received ends the exchange of a socket's message.
@@ -166,7 +167,10 @@ func (d *world) readRequestsQuery(query string, known ...string) (q requestsQuer
 				r.Fail(wrong("want a status such as 422, or 4xx for all of its class"), v)
 			}
 		case name == "after":
-			q.After = number(v, 0, 1<<62)
+			var err error
+			if q.After, err = d.journal.ParseCursor(text); err != nil {
+				q.After = number(v, 0, 1<<62)
+			}
 		case name == "limit":
 			q.Limit = int(number(v, 1, 1<<31-1))
 		case name == "min":
@@ -228,37 +232,55 @@ func (d *world) listRequests(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, page)
 }
 
-// streamRequests sends each entry that matches as a server-sent event whose id is
-// its number: from now on, or after Last-Event-ID or after.
+// streamRequests sends each entry that matches as a server-sent event, from now on,
+// or after Last-Event-ID or after:
+//
+//	id: 1f03a2c4-17
+//	data: {"seq":17,…}
+//
+// An id alone says how far the stream is. One of another journal, as of a server
+// that was started again, is before the first entry. When entries gave way before they were sent, matching or
+// not, that is told:
+//
+//	event: missed
+//	data: {"missed":3}
 func (d *world) streamRequests(w http.ResponseWriter, r *http.Request) error {
 	q, err := d.readRequestsQuery(r.URL.RawQuery)
 	if err != nil {
 		return err
 	}
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
-		if q.After, err = strconv.ParseInt(last, 10, 64); err != nil || q.After < 0 {
+		if q.After, err = d.journal.ParseCursor(last); err != nil {
 			return fastapi.IntParsing.Refuse(pyjson.StringOf(last), "header", "Last-Event-ID")
 		}
 	} else if !r.URL.Query().Has("after") {
-		q.After = d.journal.Page(journal.Query{}).Last
+		q.After = d.journal.Last()
 	}
 	exchange.From(r.Context()).Waits = exchange.WaitsForEvents
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
 	flush := http.NewResponseController(w).Flush
+	if _, err := fmt.Fprintf(w, "id: %s\n\n", d.journal.Cursor(q.After)); err != nil {
+		return nil
+	}
 	beat := time.NewTicker(streamBeat)
 	defer beat.Stop()
 	for {
 		changed := d.journal.Changed()
 		page := d.journal.Page(q.Query)
 		q.After = page.Last
+		if page.Missed > 0 {
+			if _, err := fmt.Fprintf(w, "event: missed\ndata: {\"missed\":%d}\n\n", page.Missed); err != nil {
+				return nil
+			}
+		}
 		for _, e := range page.Entries {
 			text, err := json.Marshal(e)
 			if err != nil {
 				return err
 			}
-			if _, err := fmt.Fprintf(w, "id: %d\ndata: %s\n\n", e.Seq, text); err != nil {
+			if _, err := fmt.Fprintf(w, "id: %s\ndata: %s\n\n", d.journal.Cursor(e.Seq), text); err != nil {
 				return nil
 			}
 		}
@@ -270,7 +292,7 @@ func (d *world) streamRequests(w http.ResponseWriter, r *http.Request) error {
 		case <-d.stopping:
 			return nil
 		case <-beat.C:
-			if _, err := io.WriteString(w, ": still here\n\n"); err != nil {
+			if _, err := fmt.Fprintf(w, "id: %s\n\n", d.journal.Cursor(q.After)); err != nil {
 				return nil
 			}
 		}

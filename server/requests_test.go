@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -10,9 +11,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/server"
 	"github.com/openhands-local/openhands-local/server/journal"
 	"github.com/openhands-local/openhands-local/server/servertest"
@@ -192,8 +195,9 @@ func TestRequestsStream(t *testing.T) {
 	next := func(lines *bufio.Scanner) string {
 		t.Helper()
 		for lines.Scan() {
-			if id, ok := strings.CutPrefix(lines.Text(), "id: "); ok && lines.Scan() {
-				return id + " " + lines.Text()
+			if id, ok := strings.CutPrefix(lines.Text(), "id: "); ok && lines.Scan() && lines.Text() != "" { // else it is how far the stream is
+				_, seq, _ := strings.Cut(id, "-")
+				return seq + " " + lines.Text()
 			}
 		}
 		t.Fatal("the stream ended")
@@ -442,6 +446,89 @@ func TestEvidence(t *testing.T) {
 		}
 		if (e.Successor == nil) != (tt.moves == "") || e.Successor != nil && !strings.Contains(e.Successor.String(), tt.moves) {
 			t.Errorf("%s: successor %v, want %q", tt.name, e.Successor, tt.moves)
+		}
+	}
+}
+
+// TestRequestsAnswered: whoever has an answer finds it in the journal, also a long
+// one, whose end is sent before its handler returns.
+func TestRequestsAnswered(t *testing.T) {
+	t.Parallel()
+	servertest.Needs(t, "POST /api/conversations/{conversation_id}/events", "GET /api/conversations/{conversation_id}/events")
+	read := make(chan struct{})
+	release := sync.OnceFunc(func() { close(read) })
+	s := servertest.NewServer(t, server.Config{Agent: "none", Observe: func(x *exchange.Exchange) {
+		if x.Method == "GET" && x.Operation == "SearchEvents" {
+			<-read
+		}
+	}})
+	t.Cleanup(release)
+	// The last part of the answer is longer than net/http's buffer of a connection.
+	send(t, "POST", s.URL+"/api/conversations/c/events", `{"action":"message","args":{"content":"`+strings.Repeat("x", 110_000)+`"}}`)
+	resp, err := http.Get(s.URL + "/api/conversations/c/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body := make([]byte, resp.ContentLength)
+	if _, err := io.ReadFull(resp.Body, body); err != nil {
+		t.Fatal(err)
+	}
+	entries := s.Requests.All(journal.Query{Method: "GET"})
+	release()
+	if len(entries) != 1 || entries[0].Status != 200 || entries[0].Response.Bytes != int64(len(body)) || !entries[0].Response.Cut || !bytes.HasPrefix(body, entries[0].Response.Body) {
+		t.Errorf("entries = %v, want the answer of %d bytes", entries, len(body))
+	}
+	_, _ = io.Copy(io.Discard, resp.Body)
+	if n := len(s.Requests.All(journal.Query{Method: "GET"})); n != 1 {
+		t.Errorf("%d entries of one request", n)
+	}
+}
+
+// TestRequestsStreamMissed: a stream tells what gave way before it was sent, and
+// goes on at an id of its own journal alone.
+func TestRequestsStreamMissed(t *testing.T) {
+	t.Parallel()
+	s := servertest.NewServer(t, server.Config{Journal: 2})
+	for range 5 {
+		send(t, "GET", s.URL+"/nowhere", "")
+	}
+	own := s.Requests.All(journal.Query{})[1]
+	cursor := ""
+	for _, tt := range []struct {
+		after string
+		want  []string
+	}{
+		{"1", []string{`data: {"missed":2}`, `data: {"seq":4,`, `data: {"seq":5,`}},
+		{"4", []string{`data: {"seq":5,`}},
+		{"ffffffff0-4", []string{`data: {"missed":3}`, `data: {"seq":4,`, `data: {"seq":5,`}}, // of another server
+		{"own", []string{`data: {"seq":6,`}},
+	} {
+		if tt.after == "own" {
+			tt.after = cursor
+			send(t, "GET", s.URL+"/nowhere", "")
+		}
+		resp := send(t, "GET", s.URL+"/_local/requests/stream?after="+tt.after, "")
+		lines := bufio.NewScanner(resp.Body)
+		for i := 0; i < len(tt.want) && lines.Scan(); {
+			if id, ok := strings.CutPrefix(lines.Text(), "id: "); ok {
+				cursor = id
+			}
+			if strings.HasPrefix(lines.Text(), "data: ") {
+				if !strings.HasPrefix(lines.Text(), tt.want[i]) {
+					t.Errorf("after %s: %.40s, want %s", tt.after, lines.Text(), tt.want[i])
+				}
+				i++
+			}
+		}
+		resp.Body.Close()
+	}
+	if own.Seq != 5 || !strings.HasSuffix(cursor, "-6") {
+		t.Errorf("the latest was %d, and the last id is %s, want 5 and -6", own.Seq, cursor)
+	}
+	for _, after := range []string{"-4", "a-", "a-b", "a--1"} {
+		if resp := send(t, "GET", s.URL+"/_local/requests/stream?after="+after, ""); resp.StatusCode != http.StatusUnprocessableEntity {
+			t.Errorf("after=%s: %s, want 422", after, resp.Status)
 		}
 	}
 }

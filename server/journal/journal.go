@@ -19,7 +19,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -246,6 +248,7 @@ type Options struct {
 // A Journal may be used from many goroutines. Make one with [New].
 type Journal struct {
 	o       Options
+	id      string
 	mu      sync.Mutex
 	entries []*Entry // their Seq have no gap
 	bytes   int64
@@ -255,7 +258,36 @@ type Journal struct {
 }
 
 // New returns an empty journal.
-func New(o Options) *Journal { return &Journal{o: o} }
+func New(o Options) *Journal {
+	return &Journal{o: o, id: fmt.Sprintf("%08x", rand.Uint32())}
+}
+
+// Last is the number of the latest entry, 0 before the first.
+func (j *Journal) Last() int64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.last
+}
+
+// Cursor names an entry among those of all journals: "1f03a2c4-17".
+func (j *Journal) Cursor(seq int64) string { return fmt.Sprintf("%s-%d", j.id, seq) }
+
+// ParseCursor returns the entry that a cursor names, 0 for one of another journal:
+// of that one nothing is known yet. A number alone is one of this journal.
+func (j *Journal) ParseCursor(text string) (seq int64, err error) {
+	id, number, ok := strings.Cut(text, "-")
+	if !ok {
+		id, number = j.id, text
+	}
+	n, err := strconv.ParseUint(number, 10, 63)
+	if err != nil || id == "" {
+		return 0, fmt.Errorf("%q is no cursor", text)
+	}
+	if id != j.id {
+		return 0, nil
+	}
+	return int64(n), nil
+}
 
 // Limit is the most entries that it keeps.
 func (j *Journal) Limit() int { return j.o.Limit }

@@ -93,12 +93,13 @@ type Page struct {
 	Entries []*Entry `json:"requests"`
 	Last    int64    `json:"last"`    // After of the next page
 	Dropped int64    `json:"dropped"` // entries that gave way since the start, or since Clear
+	Missed  int64    `json:"-"`       // entries after After, matching or not, that are not there any more
 }
 
 // Page returns the entries that are meant, in their order.
 func (j *Journal) Page(q Query) Page {
 	entries, last, dropped := j.after(q.After)
-	p := Page{Entries: []*Entry{}, Last: last, Dropped: dropped}
+	p := Page{Entries: []*Entry{}, Last: last, Dropped: dropped, Missed: max(0, last-q.After-int64(len(entries)))}
 	for _, e := range entries {
 		if q.Matches(e) {
 			p.Entries = append(p.Entries, e)

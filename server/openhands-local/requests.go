@@ -93,16 +93,20 @@ func (c *requestsCmd) copy(e *env, w io.Writer, query url.Values) error {
 }
 
 // follow prints what comes until the command is ended. A server that goes away is
-// waited for; the one that comes back begins with its first request.
+// waited for. When it comes back it goes on where it was, and one that was started
+// again begins with its first request.
 func (c *requestsCmd) follow(e *env, query url.Values) error {
 	answer, err := e.get(c.URL, "/_local/requests/stream?"+query.Encode(), "")
 	if err != nil {
 		return err
 	}
-	query.Set("after", "0")
 	for {
-		if err := c.showEntries(e.stdout, answer.Body); err != nil {
+		cursor, err := c.showEntries(e, answer.Body)
+		if err != nil {
 			return err
+		}
+		if cursor != "" {
+			query.Set("after", cursor)
 		}
 		for told := false; ; told = true {
 			select {
@@ -125,24 +129,38 @@ func (c *requestsCmd) follow(e *env, query url.Values) error {
 	}
 }
 
-// showEntries prints what a stream tells until it breaks off.
-func (c *requestsCmd) showEntries(w io.Writer, stream io.ReadCloser) error {
+// showEntries prints what a stream tells until it breaks off, and returns how far
+// it was, "" when it did not say.
+func (c *requestsCmd) showEntries(e *env, stream io.ReadCloser) (cursor string, err error) {
 	defer stream.Close()
+	kind := ""
 	for lines := bufio.NewReader(stream); ; {
 		line, err := lines.ReadString('\n')
 		if err != nil {
-			return nil
+			return cursor, nil
 		}
-		text, isEntry := strings.CutPrefix(line, "data: ")
-		if !isEntry {
-			continue
-		}
-		var entry journal.Entry
-		if err := json.Unmarshal([]byte(text), &entry); err != nil {
-			return fmt.Errorf("stream: %w", err)
-		}
-		if err := c.show(w, &entry); err != nil {
-			return err
+		field, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+		switch {
+		case field == "id":
+			cursor = value
+		case field == "event":
+			kind = value
+		case field == "":
+			kind = ""
+		case field == "data" && kind == "missed":
+			var gap struct{ Missed int64 }
+			if err := json.Unmarshal([]byte(value), &gap); err != nil {
+				return cursor, fmt.Errorf("stream: %w", err)
+			}
+			fmt.Fprintf(e.stderr, "openhands-local: %s gave way before they were shown: a larger --journal keeps more\n", plural(gap.Missed, "request", "requests"))
+		case field == "data":
+			var entry journal.Entry
+			if err := json.Unmarshal([]byte(value), &entry); err != nil {
+				return cursor, fmt.Errorf("stream: %w", err)
+			}
+			if err := c.show(e.stdout, &entry); err != nil {
+				return cursor, err
+			}
 		}
 	}
 }

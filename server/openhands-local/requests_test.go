@@ -5,10 +5,15 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/openhands-local/openhands-local/server"
 	"github.com/openhands-local/openhands-local/server/servertest"
@@ -86,5 +91,75 @@ func TestRequestsFollow(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Errorf("the command ends with %v", err)
+	}
+}
+
+// TestRequestsFollowAgain: a connection that breaks is not the end, and nothing is
+// printed twice.
+func TestRequestsFollowAgain(t *testing.T) {
+	t.Parallel()
+	s := servertest.NewServer(t, server.Config{})
+	to, err := url.Parse(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) }, ErrorLog: log.New(io.Discard, "", 0)})
+	defer proxy.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	out, in := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		err := run(ctx, []string{"requests", "--follow", "--path", "/nowhere/*", "--url", proxy.URL}, func(string) (string, bool) { return "", false }, in, io.Discard)
+		in.CloseWithError(io.EOF)
+		done <- err
+	}()
+	lines := bufio.NewScanner(out)
+	printed := make(chan string)
+	go func() {
+		defer close(printed)
+		for lines.Scan() {
+			printed <- lines.Text()
+		}
+	}()
+	ask := func(path string) {
+		t.Helper()
+		resp, err := http.Get(s.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	var all []string
+	follow := func(prefix string) { // asks until a request of its own is printed
+		t.Helper()
+		for i := 0; ; i++ {
+			ask(fmt.Sprint("/nowhere/", prefix, i))
+			select {
+			case line := <-printed:
+				if all = append(all, line); strings.Contains(line, "/nowhere/"+prefix) {
+					return
+				}
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}
+	follow("first")
+	proxy.CloseClientConnections()
+	follow("then")
+	cancel()
+	for line := range printed {
+		all = append(all, line)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("the command ends with %v", err)
+	}
+	seen := map[string]bool{}
+	for _, line := range all {
+		if number, _, _ := strings.Cut(line, " "); seen[number] {
+			t.Errorf("%s is printed twice", line)
+		} else {
+			seen[number] = true
+		}
 	}
 }
