@@ -23,12 +23,12 @@ var linkHeaders = []string{"Location", "Referer"}
 // of the login link.
 var hiddenParams = []string{"session_api_key", "key"}
 
-// clean takes keys and secrets out of an entry.
+// clean takes keys and secrets out of an entry, and flattens its headers.
 func (j *Journal) clean(e *Entry, withheld bool) {
 	var secrets []string
 	if j.o.Secrets != nil {
 		values, err := j.o.Secrets()
-		secrets, withheld = written(values), withheld || err != nil
+		secrets, withheld = j.written(values), withheld || err != nil
 	}
 	e.Query = mask(hideParams(e.Query), secrets)
 	for _, text := range []*string{&e.Path, &e.Conversation} {
@@ -38,13 +38,29 @@ func (j *Journal) clean(e *Entry, withheld bool) {
 		e.Refusal.Msg, e.Refusal.Error = mask(e.Refusal.Msg, secrets), mask(e.Refusal.Error, secrets)
 	}
 	for _, m := range []*Message{&e.Request, &e.Response} {
-		m.Header = cleanHeader(m.Header, secrets)
+		m.flat, m.Header = flatten(m.Header, secrets), nil
 		if withheld {
 			m.Body, m.Cut, m.Withheld = nil, false, m.Bytes > 0
 		} else {
 			m.Body = cleanBody(m.Body, m.Cut, secrets)
 		}
 	}
+}
+
+// forms are values, and the ways in which they may stand in a request.
+type forms struct{ values, all []string }
+
+// written returns the forms of values, made anew when the values changed.
+func (j *Journal) written(values []string) []string {
+	if len(values) == 0 {
+		return nil
+	}
+	f := j.forms.Load()
+	if f == nil || !slices.Equal(f.values, values) {
+		f = &forms{values, written(values)}
+		j.forms.Store(f)
+	}
+	return f.all
 }
 
 // written are the ways in which values may stand in a request, the longest first:
@@ -71,30 +87,38 @@ func mask(text string, secrets []string) string {
 	return text
 }
 
-// cleanHeader returns h, or a copy without what nobody may see.
-func cleanHeader(h http.Header, secrets []string) http.Header {
-	clean, cloned := h, false
+// flatten writes the fields of a header as lines, without what nobody may see. One
+// text instead of a map and its parts leaves the garbage collector little to follow.
+func flatten(h http.Header, secrets []string) string {
+	text := make([]byte, 0, 1<<10) // on the stack
 	for name, values := range h {
-		for i, v := range values {
-			shown := v
+		for _, v := range values {
 			switch {
 			case slices.Contains(hiddenHeaders, name):
-				shown = event.Hidden
+				v = event.Hidden
 			case slices.Contains(linkHeaders, name):
 				if to, query, ok := strings.Cut(v, "?"); ok {
-					shown = to + "?" + hideParams(query)
+					v = to + "?" + hideParams(query)
 				}
 			}
-			if shown = mask(shown, secrets); shown == v {
-				continue
-			}
-			if !cloned {
-				clean, cloned = h.Clone(), true
-			}
-			clean[name][i] = shown
+			v = strings.ReplaceAll(mask(v, secrets), "\n", " ") // as it is sent
+			text = append(append(append(append(text, name...), ": "...), v...), '\n')
 		}
 	}
-	return clean
+	return string(text)
+}
+
+// inflate is the header of what flatten wrote.
+func inflate(text string) http.Header {
+	if text == "" {
+		return nil
+	}
+	h := http.Header{}
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+		h[name] = append(h[name], value)
+	}
+	return h
 }
 
 // hideParams hides the values of hiddenParams. The others stay as they were sent.

@@ -24,6 +24,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -38,7 +39,7 @@ const (
 	MaxBytes = 16 << 20
 )
 
-// An Entry is an exchange that is done. Once it was added it does not change.
+// An Entry is an exchange that is done. What is read of a journal are copies.
 type Entry struct {
 	Seq          int64              `json:"seq"` // 1, 2, 3 … in the order of their ends
 	ID           string             `json:"id"`  // the answer's X-Request-Id
@@ -123,6 +124,8 @@ type Message struct {
 	Cut      bool   // Body is the beginning alone
 	Bytes    int64  // of the whole body, as far as it was read or written
 	Withheld bool   // Body is empty, since it holds keys
+
+	flat string // Header, while the message is kept
 }
 
 // Write never fails.
@@ -255,6 +258,7 @@ type Journal struct {
 	last    int64 // Seq of the latest, whether it is still there or not
 	dropped int64
 	changed chan struct{} // nil while nobody waits
+	forms   atomic.Pointer[forms]
 }
 
 // New returns an empty journal.
@@ -329,17 +333,12 @@ func (j *Journal) Add(x *exchange.Exchange, e *Entry) {
 
 // measure is about how many bytes of memory an entry takes.
 func (e *Entry) measure() int64 {
-	n := 1<<10 + len(e.Path) + len(e.Query) + cap(e.Request.Body) + cap(e.Response.Body)
+	n := 1<<10 + len(e.Path) + len(e.Query)
+	for _, m := range []*Message{&e.Request, &e.Response} {
+		n += len(m.flat) + cap(m.Body)
+	}
 	if e.Refusal != nil {
 		n += len(e.Refusal.Msg) + len(e.Refusal.Error)
-	}
-	for _, h := range []http.Header{e.Request.Header, e.Response.Header} {
-		for name, values := range h {
-			n += 64 + len(name)
-			for _, v := range values {
-				n += 16 + len(v)
-			}
-		}
 	}
 	return int64(n)
 }

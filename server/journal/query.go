@@ -112,20 +112,25 @@ func (j *Journal) Page(q Query) Page {
 	if q.Limit > 0 {
 		p.Entries = p.Entries[max(0, len(p.Entries)-q.Limit):]
 	}
-	j.explain(p.Entries)
+	j.show(p.Entries)
 	return p
 }
 
-// explain puts explained copies in the place of entries.
-func (j *Journal) explain(entries []*Entry) {
-	if j.o.Explain == nil {
-		return
-	}
+// show puts copies in the place of entries that are kept, with their headers and
+// explained.
+func (j *Journal) show(entries []*Entry) {
 	for i, e := range entries {
-		c := *e
-		j.o.Explain(&c)
-		entries[i] = &c
+		entries[i] = j.shown(e)
 	}
+}
+
+func (j *Journal) shown(e *Entry) *Entry {
+	c := *e
+	c.Request.Header, c.Response.Header = inflate(c.Request.flat), inflate(c.Response.flat)
+	if j.o.Explain != nil {
+		j.o.Explain(&c)
+	}
+	return &c
 }
 
 // after returns the entries after one, and the number of the latest.
@@ -154,7 +159,7 @@ func (j *Journal) Wait(ctx context.Context, q Query, n int) ([]*Entry, error) {
 				short.miss(e)
 			}
 			if len(short.Entries) == n {
-				j.explain(short.Entries)
+				j.show(short.Entries)
 				return short.Entries, nil
 			}
 		}
@@ -162,7 +167,10 @@ func (j *Journal) Wait(ctx context.Context, q Query, n int) ([]*Entry, error) {
 		case <-changed:
 		case <-ctx.Done():
 			short.Took = time.Since(start)
-			j.explain(short.Entries)
+			j.show(short.Entries)
+			for i := range short.Misses {
+				short.Misses[i].Entry = j.shown(short.Misses[i].Entry)
+			}
 			return nil, short
 		}
 	}
