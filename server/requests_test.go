@@ -360,6 +360,7 @@ func TestRequestsGone(t *testing.T) {
 // the log and the journal say what it probably meant.
 func TestHint(t *testing.T) {
 	t.Parallel()
+	servertest.Needs(t, "GET /api/settings", "POST /api/settings")
 	var log records
 	s := servertest.NewServer(t, server.Config{Log: log.logger()})
 	for _, tt := range []struct {
@@ -404,6 +405,7 @@ func TestHint(t *testing.T) {
 // else does, and what replaces the call.
 func TestEvidence(t *testing.T) {
 	t.Parallel()
+	servertest.Needs(t, "GET /alive", "GET /health", "POST /api/conversations")
 	s := servertest.NewServer(t, server.Config{Strict: true, Agent: "none"})
 	send(t, "POST", s.URL+"/_local/faults", `{"name":"ordered","match":{"path":"/health"},"do":{"status":418}}`)
 	of := func(method, path, body string, header ...string) *journal.Entry {

@@ -74,6 +74,16 @@ func lineOf(call string) *Line {
 	return AgentServer
 }
 
+// Match finds the call of V0 that a request asks, "" for none, whatever contract is
+// served. What clients of Socket.IO post is of the call that opens their
+// connection.
+func Match(method, path string) string {
+	if socket := find([]string{SocketIO}, "GET", split(path)); socket != "" {
+		return socket
+	}
+	return find(Calls(), method, split(path))
+}
+
 // Match finds the call of a line that a request asks, "" for none.
 func (l *Line) Match(method, path string) string { return find(l.calls, method, split(path)) }
 

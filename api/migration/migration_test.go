@@ -122,6 +122,21 @@ func TestHint(t *testing.T) {
 	}
 }
 
+func TestMatch(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ got, want string }{
+		{migration.Match("GET", "/api/conversations/c"), "GET /api/conversations/{conversation_id}"},
+		{migration.Match("POST", "/socket.io/"), migration.SocketIO}, {migration.Match("GET", "/socket.io"), migration.SocketIO}, {migration.Match("GET", "/socket.io/"), migration.SocketIO},
+		{migration.Match("POST", "/api/conversations/c/run"), ""},
+		{migration.AgentServer.Match("GET", "/api/conversations/search"), "GET /api/conversations/search"},
+		{migration.AppServer.Match("GET", "/api/v1/settings"), "GET /api/v1/settings"}, {migration.AppServer.Match("PUT", "/api/v1/settings"), ""},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("Match = %q, want %q", tt.got, tt.want)
+		}
+	}
+}
+
 func FuzzHint(f *testing.F) {
 	f.Add("GET", "/api/conversations/c/run")
 	f.Fuzz(func(t *testing.T, method, path string) {

@@ -77,12 +77,13 @@ func (c *contractMigrationCmd) uses() (map[string]int, error) {
 		return nil, err
 	}
 	uses, err := document.Uses(har, func(method, path string) string {
-		if op, _ := api.Contract().Match(method, path); op != nil {
+		if call := migration.Match(method, path); call != "" {
+			return call
+		}
+		if op, _ := api.Contract().Match(method, path); op != nil { // which knows what spans slashes
 			return op.Method + " " + op.Path
 		}
 		switch {
-		case path+"/" == socketIOPath || path == socketIOPath:
-			return migration.SocketIO
 		case migration.AgentServer.Match(method, path) != "":
 			return migration.AgentServer.Name
 		case migration.AppServer.Match(method, path) != "":
@@ -95,9 +96,6 @@ func (c *contractMigrationCmd) uses() (map[string]int, error) {
 	}
 	return uses, nil
 }
-
-// socketIOPath is where Socket.IO is.
-var socketIOPath = strings.TrimPrefix(migration.SocketIO, "GET ")
 
 // writeSuccessors writes what replaces a call, one line for each.
 func writeSuccessors(w io.Writer, s migration.Successors) error {
