@@ -534,3 +534,18 @@ func TestRequestsStreamMissed(t *testing.T) {
 		}
 	}
 }
+
+// TestEvidenceOfLines: what stands behind an answer of the agent server is not
+// looked for among the recordings of another line.
+func TestEvidenceOfLines(t *testing.T) {
+	t.Parallel()
+	s := servertest.NewServer(t, server.Config{AgentServer: "127.0.0.1:0"})
+	var info server.Info
+	if err := json.NewDecoder(send(t, "GET", s.URL+"/_local/info", "").Body).Decode(&info); err != nil {
+		t.Fatal(err)
+	}
+	send(t, "GET", info.AgentServer+"/alive", "")
+	if e := s.Requests.Wait(journal.Query{Path: "/alive"}, 1)[0]; e.Line != "agent" || e.Evidence != nil || e.Successor != nil {
+		t.Errorf("entry of line %q has %v, %v, want neither of line agent", e.Line, e.Evidence, e.Successor)
+	}
+}

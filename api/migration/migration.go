@@ -44,7 +44,7 @@ const SocketIO = "GET /socket.io/"
 // The lines of V1.
 var (
 	AgentServer = &Line{
-		Name: "agent server", Version: "1.58.2", Where: "openhands-agent-server serves it, on port 8000 by default",
+		Name: "agent server", Version: "1.58.2", Where: "openhands-agent-server serves it, on port 8000 by default, and openhands-local with --agent-server localhost:8000",
 		calls: append(strings.Split(strings.TrimSpace(agentServerCalls), "\n"), EventsSocket),
 	}
 	AppServer = &Line{
