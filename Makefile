@@ -57,7 +57,7 @@ interop: ## real clients and other people's test suites
 vuln: ## known vulnerabilities that the program can reach (asks Go's database of them)
 	$(GO) tool -modfile=.tools.mod govulncheck ./...
 
-dist: ## archives for all platforms and their checksums, into .dist/
+dist: ## archives, wheels and npm packages for all platforms, and their checksums, into .dist/
 	$(GO) run ./server/workshop/dist
 
 webui: ## the web UI of FRONTEND=DIR in a real browser, and the picture of it

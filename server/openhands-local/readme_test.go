@@ -38,7 +38,7 @@ type block struct {
 
 // programs are what a block of commands begins with. One of a program that is
 // not here would not be tested.
-var programs = regexp.MustCompile(`^(\$ )?(go|make|curl|openhands-local|docker|npm|npx|python3|node|sh|bash) `)
+var programs = regexp.MustCompile(`^(\$ )?(go|make|curl|openhands-local|docker|pip|npm|npx|python3|node|sh|bash) `)
 
 func readme(t *testing.T) page {
 	t.Helper()
