@@ -4,7 +4,7 @@ GO      ?= go
 PROGRAM := ./server/openhands-local
 FUZZTIME ?= 20s
 
-.PHONY: build run test generate bump check fuzz cover bench faults interop vuln dist webui
+.PHONY: build run test generate bump check fuzz cover bench faults interop vuln dist image webui
 
 build: ## the program, into .bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o .bin/openhands-local $(PROGRAM)
@@ -57,8 +57,11 @@ interop: ## real clients and other people's test suites
 vuln: ## known vulnerabilities that the program can reach (asks Go's database of them)
 	$(GO) tool -modfile=.tools.mod govulncheck ./...
 
-dist: ## archives, wheels and npm packages for all platforms, and their checksums, into .dist/
+dist: ## archives, wheels, npm packages and images for all platforms, and their checksums, into .dist/
 	$(GO) run ./server/workshop/dist
+
+image: ## an image of the program for Docker and Podman, into .dist/image/
+	$(GO) run ./server/workshop/dist -o .dist/image -only image,sbom linux/$$($(GO) env GOARCH)
 
 webui: ## the web UI of FRONTEND=DIR in a real browser, and the picture of it
 	bash .ci/webui/run .images/webui.png

@@ -3,6 +3,8 @@
 //	archive   the program and the README, for each platform
 //	wheel     the Python package, for each platform (sources: .packages/python)
 //	npm       the npm package, and one with the program for each platform (.packages/npm)
+//	image     an image of the program alone, for each platform that is Linux
+//	sbom      the modules in the program, for each platform
 //
 //	go run ./server/workshop/dist [-o FOLDER] [-only KIND,…] [GOOS/GOARCH …]
 //
@@ -55,6 +57,8 @@ var kinds = []kind{
 	{"archive", archive, nil},
 	{"wheel", wheel, nil},
 	{"npm", npmProgram, npmMain},
+	{"image", image, nil},
+	{"sbom", sbom, nil},
 }
 
 func main() {

@@ -15,10 +15,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/CycloneDX/cyclonedx-go"
 
 	"github.com/openhands-local/openhands-local/gen"
 )
@@ -96,6 +99,11 @@ func TestRelease(t *testing.T) {
 		"openhands-local-" + node + "-" + version + ".tgz",
 		"openhands-local_v" + version + "_" + runtime.GOOS + "_" + runtime.GOARCH + map[bool]string{true: ".zip", false: ".tar.gz"}[runtime.GOOS == "windows"],
 		"openhands_local-0.0.0.dev20250607080910+" + commit + "-py3-none-" + wheelTags[platform] + ".whl",
+	}
+	of := "openhands-local_v" + version + "_" + runtime.GOOS + "_" + runtime.GOARCH
+	want = append(want, of+".cdx.json")
+	if runtime.GOOS == "linux" {
+		want = append(want, of+".image.tar")
 	}
 	slices.Sort(names)
 	slices.Sort(want)
@@ -238,7 +246,7 @@ func TestArchives(t *testing.T) {
 	var got []string
 	for _, platform := range platforms {
 		goos, goarch, _ := strings.Cut(platform, "/")
-		b := &build{goos: goos, goarch: goarch, text: []byte("program"), version: "devel", at: noCommit}
+		b := &build{goos: goos, goarch: goarch, text: []byte("program"), info: new(debug.BuildInfo), version: "devel", at: noCommit}
 		for _, k := range kinds {
 			files, err := k.each(b)
 			if err != nil {
@@ -279,7 +287,7 @@ openhands-local-win32-arm64-0.0.0-devel.tgz: package/openhands-local.exe 755`
 // TestWheelRecord: a wheel lists each of its files with its sum, as pip wants.
 func TestWheelRecord(t *testing.T) {
 	t.Chdir("../../..")
-	wheels, err := wheel(&build{goos: "darwin", goarch: "arm64", text: []byte("program"), version: "v1.2.3", at: noCommit})
+	wheels, err := wheel(&build{goos: "darwin", goarch: "arm64", text: []byte("program"), info: new(debug.BuildInfo), version: "v1.2.3", at: noCommit})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -334,6 +342,33 @@ func TestNpmDependencies(t *testing.T) {
 		if !names[name] {
 			t.Errorf("the package lacks %q", name)
 		}
+	}
+}
+
+// TestBill: the bill of this program's modules names the ones that it uses.
+func TestBill(t *testing.T) {
+	b, err := read(os.Args[0], runtime.GOOS, runtime.GOARCH)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := bill(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bom := new(cyclonedx.BOM)
+	if err := cyclonedx.NewBOMDecoder(bytes.NewReader(text), cyclonedx.BOMFileFormatJSON).Decode(bom); err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	for _, c := range *bom.Components {
+		found[c.Name] = c.PackageURL
+	}
+	if len(found) != len(b.info.Deps)+1 {
+		t.Errorf("the bill has %d modules, want Go's own and %d", len(found), len(b.info.Deps))
+	}
+	const used = "github.com/CycloneDX/cyclonedx-go"
+	if !strings.HasPrefix(found[used], "pkg:golang/"+used+"@v") || found["std"] != "pkg:golang/std@"+strings.TrimPrefix(runtime.Version(), "go") {
+		t.Errorf("the bill has %q and %q", found[used], found["std"])
 	}
 }
 

@@ -55,7 +55,11 @@ func wheel(b *build) ([]packed, error) {
 	for tag := range strings.SplitSeq(tags, ".") {
 		about += "Tag: py3-none-" + tag + "\n"
 	}
-	info = append(info, packed{"WHEEL", 0o644, []byte(about)})
+	modules, err := bill(b)
+	if err != nil {
+		return nil, err
+	}
+	info = append(info, packed{"WHEEL", 0o644, []byte(about)}, packed{"sboms/" + billName, 0o644, modules}) // PEP 770
 	folder := "openhands_local-" + version + ".dist-info/"
 	for _, f := range info {
 		files = append(files, packed{folder + f.name, f.mode, f.text})

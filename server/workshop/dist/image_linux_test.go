@@ -1,8 +1,10 @@
 package main
 
 import (
+	"archive/tar"
 	"bytes"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,69 +14,138 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
 )
 
-// A recipe is what the Containerfile says: the arguments of each instruction
-// of its last stage and RUN of the first.
-func recipe(t *testing.T) map[string]string {
+// loaded reads an image as docker load does, and holds it to the index of its OCI
+// layout.
+func loaded(t *testing.T, text []byte) v1.Image {
 	t.Helper()
-	text, err := os.ReadFile("Containerfile")
+	img, err := tarball.Image(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text)), nil }, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := map[string]string{}
-	for line := range strings.Lines(string(text)) {
-		if instruction, arguments, ok := strings.Cut(strings.TrimSpace(line), " "); ok && instruction != "#" {
-			r[instruction] = arguments
+	if err := validate.Image(img); err != nil {
+		t.Error(err)
+	}
+	files := map[string][]byte{}
+	for r := tar.NewReader(bytes.NewReader(text)); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if files[h.Name], err = io.ReadAll(r); err != nil {
+			t.Fatal(err)
+		}
+		if sum, ok := strings.CutPrefix(h.Name, "blobs/sha256/"); ok && sum != fmt.Sprintf("%x", sha256.Sum256(files[h.Name])) {
+			t.Errorf("%s has another sum", h.Name)
 		}
 	}
-	return r
+	index, err := v1.ParseIndexManifest(bytes.NewReader(files["index.json"]))
+	if err != nil || len(index.Manifests) != 1 {
+		t.Fatalf("index.json = %s (%v)", files["index.json"], err)
+	}
+	manifest, err := v1.ParseManifest(bytes.NewReader(files["blobs/sha256/"+index.Manifests[0].Digest.Hex]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if name, err := img.ConfigName(); err != nil || name != manifest.Config.Digest {
+		t.Errorf("manifest.json has the configuration %v (%v), the layout %v", name, err, manifest.Config.Digest)
+	}
+	layers, err := img.Layers()
+	if err != nil || len(layers) != 1 || len(manifest.Layers) != 1 {
+		t.Fatalf("%d layers, of the layout %d (%v)", len(layers), len(manifest.Layers), err)
+	}
+	if digest, err := layers[0].Digest(); err != nil || digest != manifest.Layers[0].Digest {
+		t.Errorf("manifest.json has the layer %v (%v), the layout %v", digest, err, manifest.Layers[0].Digest)
+	}
+	return img
 }
 
-// execForm is the command of an instruction in JSON.
-func execForm(t *testing.T, arguments string) (command []string) {
+// unpack lays the files of an image into a folder, as a runtime does.
+func unpack(t *testing.T, img v1.Image, folder string) {
 	t.Helper()
-	if err := json.Unmarshal([]byte(arguments[strings.Index(arguments, "["):]), &command); err != nil {
-		t.Fatalf("%s: %v", arguments, err)
+	layers, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return command
-}
-
-// TestContainer carries out the Containerfile as far as that needs no
-// container runtime: the image's files in a root folder that nobody may write
-// to, its user, its environment and nothing else: no /tmp, /etc, /proc, HOME
-// or C library. There the server starts, keeps what it is given, and is ready.
-func TestContainer(t *testing.T) {
-	t.Parallel()
-	r := recipe(t)
-	port := r["EXPOSE"]
-	if want := "OPENHANDS_LOCAL_ADDR=0.0.0.0:" + port + " OPENHANDS_LOCAL_DATA=" + r["VOLUME"]; r["ENV"] != want {
-		t.Errorf("ENV = %s, want %s", r["ENV"], want)
+	text, err := layers[0].Uncompressed()
+	if err != nil {
+		t.Fatal(err)
 	}
-	if r["FROM"] != "scratch" || r["USER"] == "0:0" || r["COPY"] != "--from=build --chown="+r["USER"]+" /image/ /" {
-		t.Errorf("FROM %s, USER %s, COPY %s", r["FROM"], r["USER"], r["COPY"])
-	}
-
-	image := t.TempDir()
-	build := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(r["RUN"], "/image/", image+"/"))
-	build.Dir = filepath.Join("..", "..")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("RUN %s: %v\n%s", r["RUN"], err, out)
-	}
-	data := filepath.Join(image, r["VOLUME"])
-	if os.Getuid() == 0 {
-		var uid, gid int
-		if _, err := fmt.Sscanf(r["USER"], "%d:%d", &uid, &gid); err != nil {
-			t.Fatalf("USER %s: %v", r["USER"], err)
+	for r := tar.NewReader(text); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return
 		}
-		if err := os.Chown(data, uid, gid); err != nil {
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Join(folder, h.Name)
+		content, err := io.ReadAll(r)
+		switch {
+		case err != nil:
+		case h.FileInfo().IsDir():
+			err = os.Mkdir(name, h.FileInfo().Mode().Perm())
+		default:
+			err = os.WriteFile(name, content, h.FileInfo().Mode())
+		}
+		if err == nil && os.Getuid() == 0 {
+			err = os.Chown(name, h.Uid, h.Gid)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// TestImage runs an image as far as that needs no container runtime: its files
+// in a root folder that nobody may write to, its user, its environment and
+// nothing else: no /tmp, /etc, /proc, HOME or C library. There the server starts,
+// keeps what it is given, and is ready.
+func TestImage(t *testing.T) {
+	t.Chdir("../../..")
+	b, err := compile(t.Context(), t.TempDir(), runtime.GOOS, runtime.GOARCH)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := image(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(made[0].text); n > 20_000_000 {
+		t.Errorf("the image has %d bytes", n)
+	}
+	img := loaded(t, made[0].text)
+	file, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if file.OS != runtime.GOOS || file.Architecture != runtime.GOARCH || file.Config.Labels["org.opencontainers.image.version"] != b.version {
+		t.Errorf("the image is of %s/%s, with %v", file.OS, file.Architecture, file.Config.Labels)
+	}
+	r := file.Config
+	image := t.TempDir()
+	unpack(t, img, image)
+	var port, volume string
+	for p := range r.ExposedPorts {
+		port = strings.TrimSuffix(p, "/tcp")
+	}
+	for volume = range r.Volumes {
+	}
+	data := filepath.Join(image, volume)
 	if err := os.Chmod(image, 0o555); err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +153,7 @@ func TestContainer(t *testing.T) {
 
 	start := func(flags ...string) (c *exec.Cmd, url string) {
 		ready := filepath.Join(data, "ready.json")
-		c = inImage(t, image, r, append(execForm(t, r["ENTRYPOINT"]), "--addr=127.0.0.1:0", "--ready-file="+r["VOLUME"]+"/ready.json")...)
+		c = inImage(t, image, r, slices.Concat(r.Entrypoint, []string{"--addr=127.0.0.1:0", "--ready-file=" + volume + "/ready.json"})...)
 		c.Args = append(c.Args, flags...)
 		log := new(bytes.Buffer)
 		c.Stderr = log
@@ -113,14 +184,14 @@ func TestContainer(t *testing.T) {
 	}
 
 	c, url := start()
-	health := execForm(t, r["HEALTHCHECK"])
+	health := slices.Clone(r.Healthcheck.Test[1:])
 	if i := len(health) - 1; health[i] == "http://127.0.0.1:"+port {
 		health[i] = url
 	} else {
-		t.Errorf("HEALTHCHECK asks %s, want port %s", health[i], port)
+		t.Errorf("the health check asks %s, want port %s", health[i], port)
 	}
 	if out, err := inImage(t, image, r, health...).CombinedOutput(); err != nil {
-		t.Errorf("HEALTHCHECK: %v\n%s", err, out)
+		t.Errorf("health check: %v\n%s", err, out)
 	}
 	var form bytes.Buffer
 	m := multipart.NewWriter(&form)
@@ -185,20 +256,20 @@ func TestContainer(t *testing.T) {
 		}
 	}
 	stop(c)
-	if files, err := os.ReadDir(image); err != nil || len(files) != 2 {
-		t.Errorf("the image has %v (%v), want the program and %s", files, err, r["VOLUME"])
+	if files, err := os.ReadDir(image); err != nil || len(files) != 3 {
+		t.Errorf("the image has %v (%v), want the program, the bill of its modules, and %s", files, err, volume)
 	}
 }
 
 // inImage is a command in the image, as its user and in its environment.
-func inImage(t *testing.T, image string, r map[string]string, command ...string) *exec.Cmd {
+func inImage(t *testing.T, image string, r v1.Config, command ...string) *exec.Cmd {
 	t.Helper()
 	var uid, gid int
-	if _, err := fmt.Sscanf(r["USER"], "%d:%d", &uid, &gid); err != nil {
-		t.Fatalf("USER %s: %v", r["USER"], err)
+	if _, err := fmt.Sscanf(r.User, "%d:%d", &uid, &gid); err != nil || uid == 0 {
+		t.Fatalf("the user is %s (%v)", r.User, err)
 	}
 	c := exec.Command(command[0], command[1:]...)
-	c.Dir, c.Env = "/", strings.Fields(r["ENV"])
+	c.Dir, c.Env = "/", r.Env
 	c.SysProcAttr = &syscall.SysProcAttr{Chroot: image}
 	if os.Getuid() == 0 {
 		c.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
