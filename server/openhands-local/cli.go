@@ -31,14 +31,10 @@ type cli struct {
 	Compact  compactCmd       `cmd:"" help:"Give the room of deleted conversations back."`
 	Conform  conformCmd       `cmd:"" help:"Run the recorded cases against a server: this one, the real one, a later one."`
 	Contract contractCmd      `cmd:"" help:"What is served of the contract."`
-	Help     helpCmd          `cmd:"" help:"Tell what a command does, as --help."`
+	Help     helpCmd          `cmd:"" help:"Tell what a command does, as --help, or of a topic."`
+	Complete completionCmd    `cmd:"" name:"completion" help:"Make a shell complete command lines."`
 	Ver      versionCmd       `cmd:"" name:"version" help:"Print the version."`
 	Version  kong.VersionFlag `help:"Print the version." short:"V"`
-}
-
-// helpCmd is what run reads as --help.
-type helpCmd struct {
-	Command []string `arg:"" optional:"" help:"The command."`
 }
 
 type versionCmd struct{}
@@ -127,7 +123,7 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 			panic(p)
 		}
 	}()
-	if len(args) > 0 && args[0] == "help" {
+	if len(args) > 0 && args[0] == "help" && !isTopic(args[1:]) {
 		args = slices.Concat(args[1:], []string{"--help"})
 	}
 	command, err := parser.Parse(args)
@@ -135,7 +131,7 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 	if errors.As(err, &wrong) {
 		return notParsed(args, wrong)
 	}
-	err = command.Run(e)
+	err = command.Run(e, parser)
 	var f *failure
 	var config server.ConfigError
 	if errors.As(err, &f) && f.status == statusUsage || f == nil && errors.As(err, &config) {
