@@ -28,6 +28,7 @@ check: generate ## what must hold before a commit
 	test -z "$$(git ls-files '*.go' | grep -v '\.gen\.go$$' | xargs gofmt -l | tee /dev/stderr)"
 	$(GO) vet ./...
 	$(GO) tool -modfile=.tools.mod staticcheck ./...
+	$(GO) tool -modfile=.tools.mod actionlint
 	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null $(PROGRAM)
 	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 $(GO) build -o /dev/null $(PROGRAM)
 	@$(GO) env CGO_ENABLED | grep -q 1 && command -v $$($(GO) env CC) >/dev/null || { echo "check: the race detector needs cgo and a C compiler ($$($(GO) env CC)): install one"; exit 1; }
