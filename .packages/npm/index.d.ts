@@ -90,7 +90,7 @@ export interface Server {
   readonly url: string
   /** Sends a request with a JSON body, and returns the answer's. A refusal throws, with status and body. */
   call(method: string, path: string, body?: unknown, options?: { timeout?: number }): Promise<any>
-  /** Begins anew: no conversations, settings as at the start, no faults but those of --faults, no requests. */
+  /** Begins anew: no conversations, settings, clock and faults as at the start, no requests. */
   reset(): Promise<void>
   /**
    * Returns a conversation's first event, from `start` on, that has all fields, or that a function agrees to. Of a
@@ -123,6 +123,21 @@ export interface Server {
     used(name: string): Promise<number>
     /** Takes all out. */
     clear(): Promise<void>
+  }
+  /** What the times of events, the pace of agents and all that waits go by. */
+  readonly clock: {
+    /** Returns its time. */
+    now(): Promise<Date>
+    /** Stops it: nothing comes due any more. */
+    freeze(): Promise<void>
+    /** Lets it go on from there. */
+    resume(): Promise<void>
+    /** Moves it on, by "1h30m" or by milliseconds: what is due in this time has happened when it is done. */
+    advance(by: string | number): Promise<void>
+    /** Sets it: to a later time is an advance. */
+    set(to: string | Date): Promise<void>
+    /** Makes it what it was at the start. */
+    reset(): Promise<void>
   }
 }
 

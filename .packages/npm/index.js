@@ -126,11 +126,22 @@ function connect(url, { key = '' } = {}) {
     clear: () => call('DELETE', '/_local/faults'),
   }
 
+  const move = async (/** @type {object} */ how) => void await call('POST', '/_local/clock', how)
+  /** @type {Server['clock']} */
+  const clock = {
+    now: async () => new Date((await call('GET', '/_local/clock')).now),
+    freeze: () => move({ freeze: true }),
+    resume: () => move({ resume: true }),
+    advance: by => move({ advance: typeof by === 'string' ? by : `${by}ms` }),
+    set: to => move({ set: typeof to === 'string' ? to : to.toISOString() }),
+    reset: () => call('DELETE', '/_local/clock'),
+  }
+
   const reset = async () => {
     await call('POST', '/_local/reset')
     await requests.clear()
   }
-  return { url: base, call, reset, waitForEvent, requests, faults }
+  return { url: base, call, reset, waitForEvent, requests, faults, clock }
 }
 
 /** @type {(value: any, wanted: any) => boolean} */

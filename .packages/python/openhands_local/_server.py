@@ -10,7 +10,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
-from typing import Any, TypedDict, Union
+from typing import Any, TypedDict
 
 Event = dict[str, Any]
 """An event as the API tells it."""
@@ -96,7 +96,7 @@ class Server:
         return json.loads(text) if text else None
 
     def reset(self) -> None:
-        """Begin anew: no conversations, settings as at the start, no faults but those of --faults, no requests."""
+        """Begin anew: no conversations, settings, clock and faults as at the start, no requests."""
         self.call("POST", "/_local/reset")
         self.requests.clear()
 
@@ -108,8 +108,9 @@ class Server:
         Of a field that is an object, what is named has to be in it: ``args={"command": "make"}``. An
         AssertionError tells what came within timeout seconds instead.
         """
-        path = f"/_local/conversations/{urllib.parse.quote(conversation, safe='')}/stream?start_id={start}"
-        connection = http.client.HTTPConnection(urllib.parse.urlsplit(self.url).netloc, timeout=timeout)
+        base = urllib.parse.urlsplit(self.url)
+        path = f"{base.path}/_local/conversations/{urllib.parse.quote(conversation, safe='')}/stream?start_id={start}"
+        connection = http.client.HTTPConnection(base.netloc, timeout=timeout)
         deadline = time.monotonic() + timeout
         seen = []
         try:
@@ -203,30 +204,34 @@ class Faults:
 
 
 class Clock:
-    """The clock of events and agents."""
+    """What the times of events, the pace of agents and all that waits go by."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
 
     def now(self) -> datetime.datetime:
-        """Return the server's time."""
+        """Return its time."""
         return datetime.datetime.fromisoformat(self._server.call("GET", "/_local/clock")["now"])
 
     def freeze(self) -> None:
-        """Let it stand still."""
-        self._tell({"freeze": True})
+        """Stop it: nothing comes due any more."""
+        self._move("freeze", True)
 
     def resume(self) -> None:
-        """Let it go on, from where it is."""
-        self._tell({"resume": True})
+        """Let it go on from there."""
+        self._move("resume", True)
 
     def advance(self, by: str | datetime.timedelta) -> None:
-        """Put it forward, by "1h30m" or so: whoever waits for a time that is over then goes on."""
-        self._tell({"advance": by if isinstance(by, str) else f"{by.total_seconds()}s"})
+        """Move it on, by "1h30m" or so: what is due in this time has happened when this returns."""
+        self._move("advance", by if isinstance(by, str) else f"{by.total_seconds()}s")
 
     def set(self, to: str | datetime.datetime) -> None:
-        """Set it to a time with its zone."""
-        self._tell({"set": to if isinstance(to, str) else to.isoformat()})
+        """Set it: to a later time is an advance. Without a zone it is the server's."""
+        self._move("set", to if isinstance(to, str) else to.isoformat(timespec="seconds"))
 
-    def _tell(self, what: Mapping[str, Union[str, bool]]) -> None:
-        self._server.call("POST", "/_local/clock", what)
+    def reset(self) -> None:
+        """Make it what it was at the start."""
+        self._server.call("DELETE", "/_local/clock")
+
+    def _move(self, how: str, to: str | bool) -> None:
+        self._server.call("POST", "/_local/clock", {how: to})

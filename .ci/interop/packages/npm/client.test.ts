@@ -9,7 +9,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { Client } from './client.js'
 
 let server: StartedServer
-beforeAll(async () => { server = await startServer({ seed: 1, maxRunning: 0 }) })
+beforeAll(async () => { server = await startServer({ maxRunning: 0 }) })
 beforeEach(() => server.reset())
 afterAll(() => server.stop())
 
@@ -49,6 +49,21 @@ test('faults of the test before are gone', async () => {
   await server.faults.preset('stays-starting')
   await server.faults.clear()
   expect(await server.faults.all()).toEqual([])
+})
+
+test('an hour passes at once', async () => {
+  await server.clock.freeze()
+  await server.clock.set(new Date('2030-01-01T00:00:00Z'))
+  await server.clock.advance('1h')
+  await server.clock.advance(30 * 60_000)
+  expect(await server.clock.now()).toEqual(new Date('2030-01-01T01:30:00Z'))
+  await server.clock.resume()
+  expect(Number(await server.clock.now())).toBeGreaterThan(Date.parse('2030-01-01T01:30:00Z'))
+  await server.reset()
+  expect((await server.clock.now()).getFullYear()).toBeLessThan(2030)
+  await server.clock.set('2031-01-01T00:00:00Z')
+  await server.clock.reset()
+  expect((await server.clock.now()).getFullYear()).toBeLessThan(2030)
 })
 
 test('what does not come is told', async () => {

@@ -4,4 +4,4 @@ from openhands_local import Flag
 
 @pytest.fixture(scope="session")
 def openhands_local_flags() -> dict[str, Flag]:
-    return {"seed": 1, "max_running": 0}
+    return {"max_running": 0}

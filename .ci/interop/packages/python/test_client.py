@@ -1,5 +1,6 @@
 """The fixture under pytest, alone and with several workers."""
 
+import datetime
 import pathlib
 import subprocess
 import sys
@@ -49,6 +50,22 @@ def test_faults_of_the_test_before_are_gone(openhands_local: Server) -> None:
     openhands_local.faults.preset("stays-starting")
     openhands_local.faults.clear()
     assert not openhands_local.faults.all()
+
+
+def test_an_hour_passes_at_once(openhands_local: Server) -> None:
+    clock = openhands_local.clock
+    clock.freeze()
+    clock.set(datetime.datetime(2030, 1, 1, tzinfo=datetime.timezone.utc))
+    clock.advance("1h")
+    clock.advance(datetime.timedelta(minutes=30))
+    assert clock.now() == datetime.datetime(2030, 1, 1, 1, 30, tzinfo=datetime.timezone.utc)
+    clock.resume()
+    assert clock.now() > datetime.datetime(2030, 1, 1, 1, 30, tzinfo=datetime.timezone.utc)
+    openhands_local.reset()
+    assert clock.now().year < 2030
+    clock.set("2031-01-01T00:00:00Z")
+    clock.reset()
+    assert clock.now().year < 2030
 
 
 def test_what_does_not_come_is_told(openhands_local: Server) -> None:
