@@ -17,7 +17,7 @@ func TestComplete(t *testing.T) {
 		{"serve --log-format = j", "json"},   // as bash splits --log-format=j
 		{"serve --strict --see", "--seed"},   // a flag without a value
 		{"serve --data ", ""},                // is for the shell
-		{"contract ", "diff status"},
+		{"contract ", "diff migration status"},
 		{"contract diff --", "--help --uses --version"},
 		{"exec -- ", ""},
 		{"help f", "faults"},
@@ -62,7 +62,7 @@ COMP_WORDS=(openhands-local contract '') COMP_CWORD=2
 _openhands_local
 echo "${COMPREPLY[@]}"`)
 	bash.Env = append(os.Environ(), path)
-	if out, err := bash.CombinedOutput(); err != nil || string(out) != "diff status\n" {
+	if out, err := bash.CombinedOutput(); err != nil || string(out) != "diff migration status\n" {
 		t.Errorf("bash completes %q (%v)", out, err)
 	}
 }
