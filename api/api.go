@@ -38,8 +38,11 @@ type Config struct {
 	// Reset removes everything and begins as on an empty folder.
 	Reset func(context.Context) error
 	// Frontend answers GET and HEAD where the API has nothing: the web UI.
-	// Without one there is a page of ours at /, and the rest is 404.
+	// Without one Page is at /, unless Strict, and the rest is 404.
 	Frontend http.Handler
+	// Page answers what people look at: /_local/ and what is below /_local/page/.
+	// Login does it for who has not said the key. nil shows nothing.
+	Page, Login http.Handler
 	// Info is what /_local/info tells of the server, as JSON.
 	Info any
 	// Local has what the server serves of itself, by method and path below
@@ -103,7 +106,7 @@ type fallback struct{ gen.Unimplemented }
 var _ gen.ServerInterface = handlers{}
 
 // New returns the operations of the contract, /openapi.json, /docs, what is
-// ours alone, and the page at / or the frontend.
+// ours alone, the page, and the frontend.
 func New(c Config) http.Handler {
 	d := &deps{Config: c, operations: map[string]operation{}}
 	h := handlers{
@@ -124,8 +127,6 @@ func New(c Config) http.Handler {
 	e.Pre(d.recoverPanics, d.mcp, d.route)
 	d.registerLocal(e)
 	registerDocs(e)
-	if d.Frontend == nil && !d.Strict {
-		registerHome(e)
-	}
+	d.registerPage(e)
 	return e
 }

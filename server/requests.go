@@ -19,9 +19,11 @@ import (
 	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 	"github.com/openhands-local/openhands-local/server/journal"
+	"github.com/openhands-local/openhands-local/server/page"
 )
 
-// requestsPath is where the journal is; what is asked there is not in it.
+// requestsPath is where the journal is; what is asked there, and of the page, is
+// not in it.
 //
 //	GET    /_local/requests          entries that match, as JSON, HAR or commands; waits for them
 //	DELETE /_local/requests          empties it
@@ -52,7 +54,8 @@ func (s *Server) WriteHAR(w io.Writer) error {
 
 // entry begins what the journal keeps of a request, nil for nothing.
 func (d *world) entry(r *http.Request) *journal.Entry {
-	if d.journal == nil || r.URL.Path == requestsPath || strings.HasPrefix(r.URL.Path, requestsPath+"/") {
+	path := r.URL.Path
+	if d.journal == nil || path == requestsPath || strings.HasPrefix(path, requestsPath+"/") || path == page.Home || strings.HasPrefix(path, page.Prefix) {
 		return nil
 	}
 	return &journal.Entry{Query: r.URL.RawQuery, Request: journal.Message{Header: r.Header}}

@@ -23,6 +23,7 @@ import (
 	"github.com/openhands-local/openhands-local/server/agent"
 	"github.com/openhands-local/openhands-local/server/faults"
 	"github.com/openhands-local/openhands-local/server/journal"
+	"github.com/openhands-local/openhands-local/server/page"
 	"github.com/openhands-local/openhands-local/store"
 )
 
@@ -136,10 +137,25 @@ func (d *world) api(token key.Key) api.Config {
 	if d.s.frontend != nil {
 		c.Frontend = d.s.frontend
 	}
+	p := d.page()
+	c.Page, c.Login = p, p.Login()
 	if d.info.Data != Memory {
 		c.Backup = d.backup
 	}
 	return c
+}
+
+// page is what the server shows to people.
+func (d *world) page() *page.Page {
+	c := d.s.c
+	return page.New(page.Config{
+		Facts: []page.Fact{
+			{Name: "Address", Value: d.info.URL}, {Name: "API", Value: api.Versions()}, {Name: "Program", Value: d.info.Version},
+			{Name: "Data", Value: d.info.Data}, {Name: "Agent", Value: c.agent()}, {Name: "Strict", Value: yes(c.Strict)}, {Name: "Key", Value: yes(c.Key != "")},
+		},
+		Operations: d.faults.Operations(), Conversations: d.conversations, Journal: d.journal, Faults: d.faults,
+		Reset: d.reset, LogIn: d.s.login.logIn, Stopping: d.stopping,
+	})
 }
 
 // local is what the server shows of itself, below /_local.

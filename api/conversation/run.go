@@ -94,6 +94,9 @@ func (s *Service) status(id string) Status {
 	return Stopped
 }
 
+// Running is how many conversations run.
+func (s *Service) Running() int { return len(s.runs.All()) }
+
 // reserve takes a place for a conversation. When none is left it stops those
 // that run, beginning with the one that was written to longest ago, until there
 // is one (recorded too_many_conversations).

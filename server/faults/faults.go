@@ -207,6 +207,9 @@ type rule struct {
 // New returns a set without rules, for rules that name these operations.
 func New(operations []string) *Set { return &Set{operations: operations} }
 
+// Operations are those that rules may name.
+func (s *Set) Operations() []string { return s.operations }
+
 // Add adds rules after those that are there, all of them or none. Its error is
 // a [*fastapi.Invalid] with all places.
 func (s *Set) Add(rules ...Rule) error {
