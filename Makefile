@@ -4,7 +4,7 @@ GO      ?= go
 PROGRAM := ./server/openhands-local
 FUZZTIME ?= 20s
 
-.PHONY: build run test generate bump check fuzz cover bench faults interop vuln dist image webui
+.PHONY: build run test generate bump check fuzz cover bench faults interop vuln dist image webui page
 
 build: ## the program, into .bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o .bin/openhands-local $(PROGRAM)
@@ -66,3 +66,6 @@ image: ## an image of the program for Docker and Podman, into .dist/image/
 
 webui: ## the web UI of FRONTEND=DIR in a real browser, and the picture of it
 	bash .ci/webui/run .images/webui.png
+
+page: ## the page at / in a real browser, and the picture of it
+	bash .ci/page/run .images/page.png

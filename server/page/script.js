@@ -25,10 +25,11 @@ function follow(list) {
   const show = () => {
     frame = 0
     if (paused) return
+    const few = waiting.length < 20
     for (const row of waiting) {
       const old = row.id && document.getElementById(row.id)
       if (!old) {
-        row.classList.add('fresh')
+        row.classList.toggle('fresh', few)
         list.prepend(row)
         came++
       } else {

@@ -12,7 +12,7 @@ import (
 )
 
 // pace is how often a stream tells what is new: what comes at once goes at once.
-const pace = 50 * time.Millisecond
+const pace = 100 * time.Millisecond
 
 // beat is how often a silent stream says that it lives.
 const beat = 15 * time.Second
