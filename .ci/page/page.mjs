@@ -6,9 +6,11 @@
 // another host, or told as an error on the console. Packages are looked for in
 // the folder INTEROP_NODE, since nothing is installed into the checkout.
 
-import { execFileSync } from 'node:child_process'
+import { execFile, execFileSync, spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { isDeepStrictEqual } from 'node:util'
+import { join } from 'node:path'
+import { isDeepStrictEqual, promisify } from 'node:util'
 
 import { check, start, until } from '../interop/program.mjs'
 
@@ -183,15 +185,10 @@ check('10,000 events: nothing else happened', told.length === 0, told)
 await page.getByRole('link', { name: 'Reset', exact: true }).click()
 await page.getByRole('link', { name: 'Leave it as it is' }).click()
 await sees('a reset can be left', async () => (await call('GET', '/api/conversations')).results.length, 2)
-if (picture) await takePicture()
 await page.getByRole('link', { name: 'Reset', exact: true }).click()
 await page.getByRole('button', { name: 'Reset' }).click()
 await sees('a reset', async () => [at(), (await call('GET', '/api/conversations')).results.length], ['/_local/', 0])
 await context.close()
-
-// takePicture shows what the README tells of.
-async function takePicture() {
-}
 
 // Without a script there is all but what comes by itself.
 {
@@ -208,6 +205,7 @@ async function takePicture() {
   await context.close()
 }
 await server.stop()
+await scenario()
 
 // With a key.
 {
@@ -228,3 +226,54 @@ await server.stop()
   await server.stop()
 }
 await browser.close()
+
+// scenario is the README's: a client loses its connection while it is sent what
+// was stored, which the page shows, and a test of it fails until it is mended.
+async function scenario() {
+  const readme = readFileSync(join(import.meta.dirname, '../../README.md'), 'utf8')
+  const blocks = readme.split(/^```/m)
+  const js = begin => blocks.findLast(b => b.startsWith('js\n' + begin)).slice('js\n'.length)
+  const folder = mkdtempSync(join(process.env.INTEROP_TEMP, 'scenario-'))
+  symlinkSync(join(process.env.INTEROP_NODE, 'node_modules'), join(folder, 'node_modules'))
+  const asWritten = js('// client.mjs')
+  writeFileSync(join(folder, 'client.test.mjs'), js('// client.test.mjs'))
+
+  const server = await start(program, {})
+  const client = asWritten.replace('http://localhost:3000', server.url)
+  check('scenario: the client is for the server of the README', client !== asWritten)
+  writeFileSync(join(folder, 'client.mjs'), client)
+  const { context, page, told } = await open({ deviceScaleFactor: 1 }, server.url)
+  for (const content of ['one', 'two', 'three']) {
+    await fetch(server.url + '/api/conversations/replayed/events', { method: 'POST', body: JSON.stringify(message(content)) })
+  }
+  const run = async (name, want) => {
+    const child = spawn('node', ['client.mjs', 'replayed'], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] })
+    const lines = []
+    child.stdout.on('data', text => lines.push(...String(text).trim().split('\n')))
+    await sees(name, async () => lines.slice(0, want.length), want)
+    child.kill()
+  }
+  await run('scenario: the client is sent what was stored', ['0 one', '1 two', '2 three'])
+  await page.getByRole('link', { name: 'Faults', exact: true }).click()
+  await page.getByRole('button', { name: 'Add lost-in-replay' }).click()
+  const shown = blocks.find(b => b.includes('\nlost: ')).trim().split('\n')
+  await run('scenario: it loses its connection', shown)
+  await sees('scenario: the page counts it', () => page.locator('#f-fault-1 td').nth(5).innerText(), '1')
+  await page.getByRole('link', { name: 'Requests', exact: true }).click()
+  await sees('scenario: the page tells where', async () => [await page.getByText('event 1 fault fault-1').count(), await page.getByText('event 0').count()], [1, 4])
+  if (picture) {
+    await page.goto(server.url + '/_local/page/requests?conversation=replayed')
+    await page.setViewportSize({ width: 1080, height: 640 })
+    await page.waitForFunction(() => document.getElementById('status').textContent === 'Live')
+    await page.screenshot({ path: picture })
+  }
+  check('scenario: nothing else happened', told.length === 0, told)
+  await context.close()
+  await server.stop()
+
+  const test = () => promisify(execFile)(program, ['exec', '--', 'node', '--test'], { cwd: folder }).then(() => 0, e => e.code)
+  check('scenario: the test fails', await test() === 1)
+  const mended = client.replace(/^  socket\.on\('oh_event'.*\n/m, js("  socket.on('oh_event'"))
+  writeFileSync(join(folder, 'client.mjs'), mended)
+  check('scenario: … until the client is mended', mended !== client && await test() === 0)
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -50,11 +51,22 @@ func (p *Page) create(w http.ResponseWriter, r *http.Request) error {
 	return seeOther(w, r, conversationPath(i.ID))
 }
 
-// liveConversations tells of each conversation in which something happens.
+// liveConversations tells of each conversation in which something happens, and
+// first of all that the page has: something may have happened since it was made.
 func (p *Page) liveConversations(w http.ResponseWriter, r *http.Request) error {
 	f := p.Conversations.FollowAll()
 	defer f.Close()
+	all, _, err := p.Conversations.List(r.Context(), 0, maxRows)
+	if damaged := new(store.DamagedConversations); err != nil && !errors.As(err, &damaged) {
+		return err
+	}
 	return p.live(w, r, f.Changed, func(s *stream) error {
+		for _, i := range slices.Backward(all) {
+			if err := s.put("conversation-row", i); err != nil {
+				return err
+			}
+		}
+		all = nil
 		changed := map[string]bool{}
 		err := read(r, f, func(i feed.Item) { changed[i.Conversation] = true })
 		if err != nil {
@@ -156,8 +168,8 @@ func (p *Page) conversation(w http.ResponseWriter, r *http.Request) error {
 	return p.show(w, http.StatusOK, "conversation", view{info.Title, "conversations", v})
 }
 
-// liveConversation tells what happens in a conversation, and what it is then. Of
-// what comes faster than it can be shown the latest is sent.
+// liveConversation tells what a conversation is, what happens in it, and what it is
+// then. Of what comes faster than it can be shown the latest is sent.
 func (p *Page) liveConversation(w http.ResponseWriter, r *http.Request) error {
 	id := r.PathValue("id")
 	last, err := after(r)
@@ -169,9 +181,9 @@ func (p *Page) liveConversation(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer f.Close()
+	noticed := true // what was told before is told no more
 	return p.live(w, r, f.Changed, func(s *stream) error {
 		var rows []row
-		noticed := false
 		ended := read(r, f, func(i feed.Item) {
 			if len(rows) == maxRows {
 				rows = rows[:copy(rows, rows[1:])]
@@ -186,6 +198,7 @@ func (p *Page) liveConversation(w http.ResponseWriter, r *http.Request) error {
 			s.id = max(s.id, each.ID)
 		}
 		if noticed {
+			noticed = false
 			if info, err := p.Conversations.Info(r.Context(), id); err == nil {
 				if err := s.put("conversation-facts", info); err != nil {
 					return err

@@ -1,10 +1,13 @@
 package servertest_test
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -193,4 +196,63 @@ rules:
 	if packet, at := until("The tests pass."), start.Add(time.Hour).Format("2006-01-02T15:04:05"); !strings.Contains(packet, at) {
 		t.Errorf("the agent's last message is %s, want it at %s", packet, at)
 	}
+}
+
+// follow is a client of sockets. It calls seen with the id of each event, and
+// when it loses the connection, it goes on after the last event that it has.
+func follow(ctx context.Context, url, conversation string, seen func(id int64)) {
+	for last := int64(-1); ctx.Err() == nil; {
+		address := fmt.Sprintf("%s/socket.io/?EIO=4&transport=websocket&conversation_id=%s&latest_event_id=%d", url, conversation, last)
+		socket, _, err := websocket.Dial(ctx, address, nil)
+		if err != nil {
+			continue
+		}
+		for {
+			_, packet, err := socket.Read(ctx)
+			if err != nil {
+				break // and connect again
+			}
+			switch text := string(packet); {
+			case strings.HasPrefix(text, "0"): // open: join the namespace
+				_ = socket.Write(ctx, websocket.MessageText, []byte("40"))
+			case strings.HasPrefix(text, `42["oh_event",`):
+				var event struct{ ID *int64 }
+				text = strings.TrimSuffix(strings.TrimPrefix(text, `42["oh_event",`), "]")
+				if json.Unmarshal([]byte(text), &event) == nil && event.ID != nil {
+					last = *event.ID
+					seen(last)
+				}
+			}
+		}
+		_ = socket.CloseNow()
+	}
+}
+
+// A test of a client of sockets: it loses its connection while it is sent what
+// was stored, and must neither miss an event nor see one twice.
+func TestFollow(t *testing.T) {
+	t.Parallel()
+	servertest.Needs(t, "POST /api/conversations/{conversation_id}/events")
+	s := servertest.NewServer(t, server.Config{Agent: "none"})
+	for range 3 {
+		resp, err := http.Post(s.URL+"/api/conversations/hello/events", "application/json", strings.NewReader(`{"action":"message","args":{"content":"Hi"}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	s.Faults.Preset("lost-in-replay")
+
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	var ids []int64
+	follow(ctx, s.URL, "hello", func(id int64) {
+		if ids = append(ids, id); id >= 2 {
+			cancel()
+		}
+	})
+	if want := []int64{0, 1, 2}; !slices.Equal(ids, want) {
+		t.Errorf("the client sees the events %v, want %v", ids, want)
+	}
+	s.Faults.AllUsed()
 }
