@@ -60,13 +60,22 @@ function follow(list) {
   addEventListener('pageshow', event => event.persisted && location.reload())
   addEventListener('resumed', soon)
 }
-document.querySelectorAll('[data-stream]').forEach(follow)
+const lists = document.querySelectorAll('[data-stream]')
+lists.forEach(follow)
 
+const pauses = document.getElementById('pause')
+pauses.hidden = lists.length === 0
+pauses.onclick = pause
 function pause() {
   paused = !paused
+  pauses.textContent = paused ? 'Go on' : 'Pause'
   if (!paused) dispatchEvent(new Event('resumed'))
-  say(paused ? 'Paused: p goes on' : 'Live')
+  say(paused ? 'Paused' : 'Live')
 }
+
+const help = document.getElementById('help')
+help.hidden = false
+help.onclick = () => document.getElementById('keys').showModal()
 
 for (const button of document.querySelectorAll('[data-copy]')) {
   button.hidden = false
@@ -94,7 +103,7 @@ addEventListener('keydown', event => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest('input, textarea, select, dialog')) return
   const inRow = event.target.closest('main tbody tr')
   const key = { '/': () => document.querySelector('[data-filter], main input:not([type=hidden]), main textarea')?.focus(),
-    '?': () => document.getElementById('keys').showModal(), p: pause, j: () => move(1), k: () => move(-1),
+    '?': help.onclick, p: lists.length > 0 && pause, j: () => move(1), k: () => move(-1),
     ArrowDown: inRow && (() => move(1)), ArrowUp: inRow && (() => move(-1)) }[event.key]
   if (!key) return
   event.preventDefault()
