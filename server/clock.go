@@ -45,8 +45,8 @@ func (d *world) newClock(ctx context.Context) (*clock.Clock, error) {
 	return clock.New(o), nil
 }
 
-// clockPath is where the clock is. The rate limit leaves it out: who was held back by
-// a clock that is frozen could not move it.
+// clockPath is where the clock is. The rate limit leaves it out, and the page: who was
+// held back by a clock that is frozen could not move it.
 const clockPath = "/_local/clock"
 
 // clockPages are:
@@ -66,19 +66,13 @@ func (d *world) clockPages() map[string]api.Handler {
 			if err != nil {
 				return err
 			}
-			m, err := readMove(v)
-			if err != nil {
-				return err
-			}
-			ctx, cancel := context.WithTimeout(r.Context(), d.s.c.bounds.settle)
-			defer cancel()
 			busy := (*clock.BusyError)(nil)
-			switch err := m.carryOut(ctx, d.clock); {
+			switch err := d.moveClock(r.Context(), v); {
 			case errors.As(err, &busy):
 				refuse(w, r, http.StatusConflict, "The clock was moved as far as "+d.clock.State().Now.Format(time.RFC3339Nano)+": "+busy.Error()+".")
 				return nil
 			case err != nil:
-				return fastapi.ValueError(err.Error()).Refuse(m.given, "body", m.name)
+				return err
 			}
 			return d.writeClock(w)
 		},
@@ -88,6 +82,22 @@ func (d *world) clockPages() map[string]api.Handler {
 			return nil
 		},
 	}
+}
+
+// moveClock moves the clock as a body says. Its error is a [*fastapi.Invalid], or a
+// [*clock.BusyError].
+func (d *world) moveClock(ctx context.Context, v pyjson.Value) error {
+	m, err := readMove(v)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.s.c.bounds.settle)
+	defer cancel()
+	err = m.carryOut(ctx, d.clock)
+	if busy := (*clock.BusyError)(nil); err == nil || errors.As(err, &busy) {
+		return err
+	}
+	return fastapi.ValueError(err.Error()).Refuse(m.given, "body", m.name)
 }
 
 // sleep has a request wait for a time to pass on the clock, or for the stop of the

@@ -64,7 +64,7 @@ var imports = map[string][]string{
 		"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors", "github.com/prometheus/client_golang/prometheus/promhttp"},
 	"server/faults":              {"api/exchange", "api/fastapi", "api/live", "api/pyjson", "go.yaml.in/yaml/v3"},
 	"server/journal":             {"api/migration", "api/event", "api/exchange", "api/pyjson"},
-	"server/page":                {"api/conversation", "api/event", "api/exchange", "api/fastapi", "api/feed", "api/line", "api/printable", "server/faults", "server/journal", "store"},
+	"server/page":                {"api/clock", "api/conversation", "api/event", "api/exchange", "api/fastapi", "api/feed", "api/line", "api/printable", "api/pyjson", "server/faults", "server/journal", "store"},
 	"server/scratch":             nil,
 	"server/ui":                  nil,
 	"server/servertest":          {"api", "api/clock", "api/exchange", "gen", "server", "server/faults", "server/journal"},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/openhands-local/openhands-local/api/clock"
 	"github.com/openhands-local/openhands-local/api/exchange"
+	"github.com/openhands-local/openhands-local/server/page"
 )
 
 // Upstream's rate limit (recorded ratelimit_*): within a sliding second a
@@ -31,7 +32,7 @@ type rateLimiter struct {
 func (l *rateLimiter) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := exchange.From(r.Context())
-		if strings.HasPrefix(x.Path, assetPrefix) || x.Path == clockPath {
+		if strings.HasPrefix(x.Path, assetPrefix) || x.Path == clockPath || page.Is(x.Path) {
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -36,6 +36,7 @@ var realTime = map[string]struct{ uses, why string }{
 	"server/journal/query.go":        {"time.Now time.Since", "how long who asks has waited for clients"},
 	"server/lines.go":                {"time.Now", "how long the process runs"},
 	"server/listen.go":               {"context.WithTimeout", "how long another process may take to answer"},
+	"server/page/stream.go":          {"time.AfterFunc time.NewTicker time.Sleep", "how often who looks is told"},
 	"server/requests.go":             {"context.WithTimeout time.NewTicker", "who waits for clients, and the connection of a stream"},
 	"server/server.go":               {"context.WithTimeout", "how long the process may take to stop"},
 	"server/world.go":                {"time.Now", "how long the process runs"},

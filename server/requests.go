@@ -55,7 +55,7 @@ func (s *Server) WriteHAR(w io.Writer) error {
 // entry begins what the journal keeps of a request, nil for nothing.
 func (d *world) entry(r *http.Request) *journal.Entry {
 	path := r.URL.Path
-	if d.journal == nil || path == requestsPath || strings.HasPrefix(path, requestsPath+"/") || path == page.Home || strings.HasPrefix(path, page.Prefix) {
+	if d.journal == nil || path == requestsPath || strings.HasPrefix(path, requestsPath+"/") || page.Is(path) {
 		return nil
 	}
 	return &journal.Entry{Query: r.URL.RawQuery, Request: journal.Message{Header: r.Header}}

@@ -70,7 +70,7 @@ await call('PATCH', '/api/conversations/hello', { title: hostile })
 // Every page, in the light and in the dark, wide and narrow.
 const views = {
   overview: '/', conversations: '/_local/page/conversations', conversation: '/_local/page/conversations/hello', event: '/_local/page/conversations/hello/0',
-  requests: '/_local/page/requests', request: '/_local/page/requests/4', faults: '/_local/page/faults', delete: '/_local/page/delete/hello', reset: '/_local/page/reset', 'no page': '/_local/page/none',
+  requests: '/_local/page/requests', request: '/_local/page/requests/4', faults: '/_local/page/faults', clock: '/_local/page/clock', delete: '/_local/page/delete/hello', reset: '/_local/page/reset', 'no page': '/_local/page/none',
 }
 await call('POST', '/_local/faults', [{ name: 'shown', match: { operation: 'GetSettings', header: { 'X-Evil': hostile } }, do: { status: 503 } }])
 for (const colorScheme of ['light', 'dark']) {
@@ -159,6 +159,19 @@ await page.getByLabel('As JSON').locator('xpath=ancestor::form').getByRole('butt
 await sees('what is wrong with a rule is told', async () => (await page.getByRole('alert').innerText()).includes('body.do.status'))
 await page.getByRole('button', { name: 'Take fault-1 out' }).click()
 await sees('it is taken out', () => rows().filter({ hasText: 'fault-1' }).count(), 0)
+
+// An hour in a moment.
+await page.getByRole('link', { name: 'Clock', exact: true }).click()
+await page.getByRole('button', { name: 'Freeze' }).click()
+const now = async () => Date.parse((await page.locator('#hand dd').first().innerText()).split(',')[0])
+await sees('the clock stands', async () => (await page.locator('#hand dd').first().innerText()).endsWith('frozen'))
+const before = await now()
+await page.getByRole('button', { name: '1h', exact: true }).click()
+await sees('an hour is over', async () => Math.round((await now() - before) / 1000), 3600)
+await call('POST', '/_local/clock', { advance: '1h' })
+await sees('… also one that another moves', async () => Math.round((await now() - before) / 1000), 7200)
+await page.getByRole('button', { name: 'As at the start' }).click()
+await sees('it goes on', async () => (await page.locator('#hand dd').first().innerText()).endsWith('frozen'), false)
 check('nothing else happened', told.every(t => /status of 422/.test(t)), told.splice(0))
 
 // Ten thousand events at once.

@@ -32,10 +32,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/openhands-local/openhands-local/api/clock"
 	"github.com/openhands-local/openhands-local/api/conversation"
 	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/printable"
+	"github.com/openhands-local/openhands-local/api/pyjson"
 	"github.com/openhands-local/openhands-local/server/faults"
 	"github.com/openhands-local/openhands-local/server/journal"
 	"github.com/openhands-local/openhands-local/store"
@@ -47,6 +49,9 @@ const (
 	// Prefix is what the addresses of the others begin with.
 	Prefix = "/_local/page/"
 )
+
+// Is tells whether a path is one of the pages, wherever / leads.
+func Is(path string) bool { return path == Home || strings.HasPrefix(path, Prefix) }
 
 // maxRows is the most rows that a page shows.
 const maxRows = 200
@@ -61,6 +66,10 @@ type Config struct {
 	Conversations *conversation.Service
 	Journal       *journal.Journal // nil for none
 	Faults        *faults.Set
+	Clock         *clock.Clock
+	// Move moves the clock as a body of /_local/clock says. Its error is a
+	// [*fastapi.Invalid] or a [*clock.BusyError].
+	Move func(context.Context, pyjson.Value) error
 	// Reset begins anew, as on an empty folder.
 	Reset func(context.Context) error
 	// LogIn lets a browser in that says the key, and tells whether it did.
@@ -108,6 +117,10 @@ func New(c Config) *Page {
 		"GET " + Prefix + "faults":      p.faults,
 		"POST " + Prefix + "faults":     p.changeFaults,
 		"GET " + Prefix + "live/faults": p.liveFaults,
+
+		"GET " + Prefix + "clock":      p.clock,
+		"POST " + Prefix + "clock":     p.moveClock,
+		"GET " + Prefix + "live/clock": p.liveClock,
 
 		"GET " + Prefix + "reset":  p.askReset,
 		"POST " + Prefix + "reset": p.reset,
@@ -263,10 +276,10 @@ var templates = sync.OnceValue(func() map[string]*template.Template {
 		Here       bool
 	}
 	base := template.Must(template.New("").Funcs(template.FuncMap{
-		"link":  func(here, section, path, name string) navigation { return navigation{path, name, here == section} },
-		"path":  url.PathEscape,
-		"clock": func(t time.Time) string { return t.Local().Format("15:04:05.000") },
-		"when":  func(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") },
+		"link": func(here, section, path, name string) navigation { return navigation{path, name, here == section} },
+		"path": url.PathEscape,
+		"time": func(t time.Time) string { return t.Local().Format("15:04:05.000") },
+		"when": func(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") },
 	}).ParseFS(files, "templates/layout.html", "templates/rows.html"))
 	all := map[string]*template.Template{}
 	names, _ := files.ReadDir("templates")

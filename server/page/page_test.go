@@ -299,6 +299,21 @@ func TestForms(t *testing.T) {
 	b.post(at, "do", "clear").shows(t, http.StatusOK, at)
 	b.post(at, "do", "add", "rule", strings.Repeat(" ", 5<<20)).shows(t, http.StatusUnprocessableEntity, at) // cut: no field is there
 
+	const clock = "/_local/page/clock"
+	b.post(clock, "do", "freeze").shows(t, http.StatusOK, clock, "<b>frozen</b>", "2025-01-01T")
+	b.post(clock, "do", "advance", "by", "24h").shows(t, http.StatusOK, clock, "2025-01-02T")
+	b.post(clock, "do", "set", "by", "2030-02-03T04:05:06").shows(t, http.StatusOK, clock, "2030-02-03T04:05:06")
+	b.post(clock, "do", "advance", "by", "soon").shows(t, http.StatusUnprocessableEntity, clock, "body.advance", `value="soon"`)
+	b.post(clock, "do", "set", "by", "noon").shows(t, http.StatusUnprocessableEntity, clock, "body.set")
+	b.post(clock, "do", "wind").shows(t, http.StatusUnprocessableEntity, clock, "want one of freeze")
+	if now := b.Clock.Now(); now.Year() != 2030 {
+		t.Errorf("the clock is at %v, want 2030", now)
+	}
+	if a := b.post(clock, "do", "resume"); strings.Contains(a.body, "<b>frozen</b>") {
+		t.Error("a clock that was resumed is frozen")
+	}
+	b.post(clock, "do", "reset").shows(t, http.StatusOK, clock, "2025-01-01T")
+
 	b.say("kept", "until the reset")
 	b.get("/_local/page/reset").shows(t, http.StatusOK, "/_local/page/reset", "1 conversation and all", `action="/_local/page/reset"`)
 	b.get("/_local/page/conversations").shows(t, http.StatusOK, "/_local/page/conversations", "1 in all")
@@ -380,6 +395,12 @@ func TestLive(t *testing.T) {
 	b.Faults.Clear()
 	rules.hears("event: gone")
 	rules.hears("f-later")
+
+	hand := b.listen("/_local/page/live/clock")
+	hand.hears("2025-01-01T")
+	b.Clock.Freeze()
+	hand.hears("<b>frozen</b>")
+	b.Clock.Resume()
 
 	counts := b.listen("/_local/page/live/overview")
 	counts.hears(">1</a>, 0 running")
@@ -464,4 +485,16 @@ func TestOff(t *testing.T) {
 	if resp.StatusCode != http.StatusConflict || !strings.Contains(string(text), "--journal 1000") {
 		t.Errorf("%s %s, want 409 that says how to get a journal", resp.Status, text)
 	}
+}
+
+// TestRateLimit: the limit of the API holds nobody up who looks, or who goes on
+// with a clock that stands.
+func TestRateLimit(t *testing.T) {
+	t.Parallel()
+	b := open(t, server.Config{RateLimit: true})
+	b.Clock.Freeze()
+	for range 30 {
+		b.get("/_local/page/clock").shows(t, http.StatusOK, "/_local/page/clock", "frozen")
+	}
+	b.post("/_local/page/clock", "do", "resume").shows(t, http.StatusOK, "/_local/page/clock")
 }
