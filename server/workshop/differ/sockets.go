@@ -58,13 +58,16 @@ func (d *differ) talks(ctx context.Context) error {
 		done := make(chan []string, 1)
 		go func() { done <- d.ours.talk(ctx, t) }()
 		real := d.real.talk(ctx, t)
-		d.report.compareTalk(q, d.ours.fill, real, <-done)
+		if !d.report.compareTalk(q, d.ours.fill, real, <-done) {
+			return nil // they may have other events now
+		}
 	}
 	return nil
 }
 
-// compareTalk compares what was said on a connection.
-func (r *report) compareTalk(q request, fill func(string) string, real, ours []string) {
+// compareTalk compares what was said on a connection, and tells whether it is the
+// same.
+func (r *report) compareTalk(q request, fill func(string) string, real, ours []string) bool {
 	r.sockets++
 	for i := range max(len(real), len(ours)) {
 		a, b := "nothing", "nothing"
@@ -80,12 +83,13 @@ func (r *report) compareTalk(q request, fill func(string) string, real, ours []s
 		for _, x := range talkDifferences {
 			if x.covers(q, "", answer{body: a}, answer{body: b}) {
 				r.declared[x.reason]++
-				return
+				return false
 			}
 		}
 		r.note(q, fill, kindOf(b)+", not "+kindOf(a), clip(fmt.Sprintf("%q", real[min(i, len(real)):])), clip(fmt.Sprintf("%q", ours[min(i, len(ours)):])))
-		return
+		return false
 	}
+	return true
 }
 
 // kindOf is what a packet is, for the name of a cluster.
@@ -188,7 +192,8 @@ func (s *side) talk(ctx context.Context, t talk) (told []string) {
 		}
 		listen(quiet)
 	}
-	// A POST and a poll are answered in any order.
+	// A POST and a poll are answered in any order, and so are an event that is told
+	// to all and its acknowledgement.
 	slices.SortStableFunc(told, func(a, b string) int { return cmp.Compare(statusForm.FindString(a), statusForm.FindString(b)) })
 	return told
 }
@@ -279,10 +284,10 @@ func (s *side) polling(ctx context.Context, target string, heard chan<- string) 
 	}, nil
 }
 
-var statusForm = regexp.MustCompile(`^(post|poll) .*`)
+var statusForm = regexp.MustCompile(`^(post|poll|43\d*\[).*`)
 
 // escape is how the real server writes what is not ASCII.
-var escape = regexp.MustCompile(`\\u[0-9a-f]{4}`)
+var escape = regexp.MustCompile(`(\\u[0-9a-f]{4})+`)
 
 var sidForm = regexp.MustCompile(`"sid":"([^"]*)"`)
 
@@ -294,11 +299,11 @@ func (s *side) told(packet string) []string {
 	}
 	if event, ok := strings.CutPrefix(packet, `42["oh_event",`); ok {
 		event = escape.ReplaceAllStringFunc(strings.TrimSuffix(event, "]"), func(e string) string {
-			r, err := strconv.ParseUint(e[2:], 16, 16)
-			if err != nil || r < 0x80 || r >= 0xd800 && r < 0xe000 {
+			var text string
+			if json.Unmarshal([]byte(`"`+e+`"`), &text) != nil || text < "\u0080" {
 				return e
 			}
-			return string(rune(r))
+			return text
 		})
 		switch {
 		case strings.Contains(event, `"error":true`):
