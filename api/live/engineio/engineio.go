@@ -98,6 +98,9 @@ type Server struct {
 	serve   func(*Session) error
 	running sync.WaitGroup // requests and serve functions
 
+	stopping context.Context // ends with Shutdown
+	stop     context.CancelFunc
+
 	mu       sync.Mutex
 	sessions map[string]*Session
 	down     bool
@@ -121,7 +124,9 @@ func New(o Options, serve func(*Session) error) *Server {
 	if o.AllowOrigin == nil {
 		o.AllowOrigin = func(string) bool { return false }
 	}
-	return &Server{options: o, serve: serve, sessions: map[string]*Session{}}
+	s := &Server{options: o, serve: serve, sessions: map[string]*Session{}}
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	return s
 }
 
 func setDefault[T comparable](field *T, value T) {
@@ -320,6 +325,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for _, session := range sessions {
 		session.end(errShutdown)
 	}
+	s.stop()
 	done := make(chan struct{})
 	go func() {
 		s.running.Wait()

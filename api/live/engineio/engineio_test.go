@@ -936,10 +936,13 @@ func TestShutdown(t *testing.T) {
 }
 
 // TestShutdownOfDeaf: a client that does not answer the closing, since it
-// reads nothing, does not hold the shutdown up.
+// reads nothing, does not hold the shutdown up, nor one that was closed before.
 func TestShutdownOfDeaf(t *testing.T) {
-	serve, _, _ := sessions()
+	serve, opened, ended := sessions()
 	h := newHost(t, Options{}, serve)
+	before := h.open()
+	receive(t, opened).Close()
+	receive(t, ended)
 	s := h.open()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // the library alone waits 5 s
 	defer cancel()
@@ -947,6 +950,7 @@ func TestShutdownOfDeaf(t *testing.T) {
 		t.Errorf("Shutdown = %v", err)
 	}
 	s.expectClose(websocket.StatusServiceRestart)
+	before.expectClose(websocket.StatusNormalClosure)
 }
 
 func TestShutdownGivesUp(t *testing.T) {

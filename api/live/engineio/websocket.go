@@ -17,7 +17,8 @@ const (
 	upgradeTimeout = 10 * time.Second
 
 	// farewellTimeout is how long a client may take to answer the closing
-	// when the server shuts down. It has been told by then.
+	// when the server shuts down, also one that was begun before. It has been told
+	// by then.
 	farewellTimeout = 250 * time.Millisecond
 )
 
@@ -119,12 +120,8 @@ func expect(ctx context.Context, c *websocket.Conn, want string) error {
 func (s *Session) serveWebsocket(c *websocket.Conn) {
 	reading, breakOff := context.WithCancel(context.Background())
 	defer breakOff()
-	context.AfterFunc(s.ctx, func() {
-		if errors.Is(context.Cause(s.ctx), errShutdown) {
-			time.AfterFunc(farewellTimeout, breakOff)
-		}
-		closeWebsocket(c, context.Cause(s.ctx))
-	})
+	defer context.AfterFunc(s.server.stopping, func() { time.AfterFunc(farewellTimeout, breakOff) })()
+	context.AfterFunc(s.ctx, func() { closeWebsocket(c, context.Cause(s.ctx)) })
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
