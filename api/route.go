@@ -76,7 +76,7 @@ func (d *deps) trimmed(path string) string {
 // X-Forwarded-Proto, as upstream takes it from a proxy on this machine (recorded
 // host_header_odd).
 func redirect(w http.ResponseWriter, r *http.Request, path string) {
-	to := url.URL{Scheme: "http", Host: r.Host, Path: path, RawQuery: r.URL.RawQuery}
+	to := url.URL{Scheme: "http", Host: r.Host, Path: exchange.From(r.Context()).Base + path, RawQuery: r.URL.RawQuery}
 	if r.Header.Get("X-Forwarded-Proto") == "https" {
 		to.Scheme = "https"
 	}

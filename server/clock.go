@@ -22,10 +22,10 @@ var SeedStart = time.Date(2025, 1, 1, 0, 0, 0, 0, time.Local)
 // SeedStep is how far apart seeded times are.
 const SeedStep = time.Millisecond
 
-// newClock is the one of the Config, or makes one. Seeded times go on after those
-// that are stored.
+// newClock is the one of the Config, or makes one, as for each world that has a name.
+// Seeded times go on after those that are stored.
 func (d *world) newClock(ctx context.Context) (*clock.Clock, error) {
-	if d.s.c.Clock != nil {
+	if d.s.c.Clock != nil && d.name == "" {
 		return d.s.c.Clock, nil
 	}
 	var o clock.Options

@@ -71,7 +71,8 @@ type Config struct {
 	// existing folder both go on where they stopped.
 	Seed *int64
 	// Clock, when set, is what times are told and waited for by, also those that
-	// Seed would make; else the server makes one.
+	// Seed would make; else the server makes one, as it does for each world that has
+	// a name.
 	Clock *clock.Clock
 	// FrozenAt, when set, has the clock that the server makes stand at this time
 	// until it is moved.
@@ -82,6 +83,12 @@ type Config struct {
 	// Journal is how many exchanges /_local/requests shows, the latest ones; 0
 	// keeps none.
 	Journal int
+	// MaxWorlds is how many worlds there may be that have a name; 0 for none. Each
+	// is as a server with this Config and Data in memory.
+	MaxWorlds int
+	// KeepJournals keeps the last Journal entries of worlds that were deleted, for
+	// Server.WriteHAR.
+	KeepJournals bool
 	// Pprof serves the profiles of package net/http/pprof at /_local/pprof/.
 	Pprof bool
 	// Import is a file or folder to begin with (see archive.Import). What it
@@ -178,6 +185,9 @@ func (c Config) Check() error {
 	}
 	if c.Journal < 0 {
 		wrong("journal %d: want a number of requests, or 0 for none", c.Journal)
+	}
+	if c.MaxWorlds < 0 {
+		wrong("max worlds %d: want a number of worlds, or 0 for none", c.MaxWorlds)
 	}
 	if c.MaxBody < 0 {
 		wrong("max body %d: want a number of bytes above 0", c.MaxBody)

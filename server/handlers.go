@@ -51,14 +51,19 @@ func (s *Server) exchanges(line string) http.Handler {
 		x.Line = line
 		w.Header().Set("X-Request-Id", x.ID)
 		r = r.WithContext(x.Context(r.Context()))
-		answer := s.world.timed(w, r, x)
-		answer.entry = s.world.entry(r)
-		s.exchange(answer, r)
+		world, h := s.enter(x, r)
+		defer world.leave()
+		if world.name != "" {
+			w.Header().Set(worldHeader, world.name)
+		}
+		answer := world.timed(w, r, x)
+		answer.entry = world.entry(r)
+		s.exchange(h, answer, r)
 		answer.end()
 	})
 }
 
-func (s *Server) exchange(w *answerWriter, r *http.Request) {
+func (s *Server) exchange(h http.Handler, w *answerWriter, r *http.Request) {
 	s.metrics.inFlight.Inc()
 	defer func() { // also when the answer is cut off, by a panic
 		s.metrics.inFlight.Dec()
@@ -69,7 +74,7 @@ func (s *Server) exchange(w *answerWriter, r *http.Request) {
 		s.done(w.x)
 		w.world.keep(w)
 	}()
-	w.world.ServeHTTP(w, r)
+	h.ServeHTTP(w, r)
 	w.fault.finish()
 }
 
@@ -112,7 +117,7 @@ func (s *Server) record(x *exchange.Exchange) {
 
 // write writes a record of an exchange.
 func (s *Server) write(x *exchange.Exchange, level slog.Level, message string, more ...slog.Attr) {
-	attrs := []slog.Attr{slog.String("request", x.ID), slog.String("method", x.Method), slog.String("path", x.Path), optional("operation", x.Operation), optional("hint", x.Hint), optional("fault", x.Fault)}
+	attrs := []slog.Attr{slog.String("request", x.ID), slog.String("method", x.Method), slog.String("path", x.Path), optional("operation", x.Operation), optional("hint", x.Hint), optional("fault", x.Fault), optional("world", x.World)}
 	if x.Transport == exchange.Socket {
 		attrs = append(attrs, slog.String("conversation", x.Conversation))
 	} else {

@@ -56,17 +56,17 @@ func missingFrom(data string) (missing []string) {
 }
 
 // importTo stores what Config.Import names.
-func (c Config) importTo(ctx context.Context, st store.Store) error {
+func (c Config) importTo(ctx context.Context, st store.Store, log *slog.Logger) error {
 	sum, err := archive.Import(ctx, st, c.Import, archive.ImportOptions{
 		Settings: api.SettingsRecord,
 		Existing: archive.Skip,
 		LeftOut: func(what string, why error) {
-			c.Log.Warn("not imported", "what", what, "why", why)
+			log.Warn("not imported", "what", what, "why", why)
 		},
 	})
 	if err != nil {
 		return fmt.Errorf("import: %w", err)
 	}
-	c.Log.Info("imported", "path", c.Import, "conversations", sum.Conversations, "events", sum.Events, "existing", sum.Existing, "left_out", sum.LeftOut)
+	log.Info("imported", "path", c.Import, "conversations", sum.Conversations, "events", sum.Events, "existing", sum.Existing, "left_out", sum.LeftOut)
 	return nil
 }

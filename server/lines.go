@@ -8,6 +8,7 @@ import (
 
 	"github.com/openhands-local/openhands-local/api/agentserver"
 	v1 "github.com/openhands-local/openhands-local/api/agentserver/conversation"
+	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/api/key"
 	"github.com/openhands-local/openhands-local/server/agent"
 )
@@ -48,12 +49,20 @@ func (s *Server) url(name string) string {
 	return ""
 }
 
+// url is where the world's line is, "" when it is not served.
+func (d *world) url(line string) string {
+	if base := d.s.url(line); base != "" {
+		return base + exchange.BaseOf(d.name)
+	}
+	return ""
+}
+
 // newAgentServer has the rules of the agent server's conversations in the opened
 // store.
 func (d *world) newAgentServer() *v1.Service {
 	c := v1.Config{Store: d.store, Clock: d.clock, NewID: d.s.c.newID(), MaxRunning: d.s.c.maxRunning(), Removed: d.files.remove}
 	if d.player.Script != nil {
-		c.Agent = (&agent.Turns{Script: d.player.Script, Log: d.s.c.Log}).Play
+		c.Agent = (&agent.Turns{Script: d.player.Script, Log: d.log}).Play
 	}
 	return v1.New(c)
 }
@@ -62,7 +71,7 @@ func (d *world) newAgentServer() *v1.Service {
 func (d *world) second() http.Handler {
 	h := agentserver.New(agentserver.Config{
 		Conversations: d.agentServer, Key: key.Key(d.s.c.Key), LoggedIn: d.s.login.has, Before: d.before, Done: d.received,
-		Stopping: d.stopping, Started: time.Now(), Log: d.s.c.Log,
+		Stopping: d.stopping, Started: time.Now(), Log: d.log,
 	})
 	h = d.s.c.Access.wrap(h)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

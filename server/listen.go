@@ -109,6 +109,8 @@ type Info struct {
 	API         string `json:"api"`      // version of the contract
 	Recorded    string `json:"recorded"` // version whose answers are given
 	Strict      bool   `json:"strict"`
+	// World is the name of the one that is asked, "" of the one without.
+	World string `json:"world,omitempty"`
 }
 
 // holder names the server as the one that has something.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/api/key"
 )
 
@@ -63,7 +64,7 @@ func (l *login) wrap(next http.Handler) http.Handler {
 			refuse(w, r, http.StatusUnauthorized, wrongKey)
 			return
 		}
-		http.Redirect(w, r, "/", http.StatusSeeOther)
+		http.Redirect(w, r, exchange.From(r.Context()).Base+"/", http.StatusSeeOther)
 	})
 }
 

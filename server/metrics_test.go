@@ -138,6 +138,7 @@ func TestMetrics(t *testing.T) {
 		{"followers", nil, 3, 0},               // the stream, the agent, the socket
 		{"sockets", nil, 1, 0},
 		{"agent_runs", nil, 1, 0},
+		{"worlds", nil, 0, 0},
 		{"store_commit_duration_seconds", nil, 5, 30},
 		{"store_commit_events", nil, 5, 30},
 		{"store_file_bytes", nil, 4096, 1 << 30},

@@ -40,6 +40,7 @@ var realTime = map[string]struct{ uses, why string }{
 	"server/requests.go":             {"context.WithTimeout time.NewTicker", "who waits for clients, and the connection of a stream"},
 	"server/server.go":               {"context.WithTimeout", "how long the process may take to stop"},
 	"server/world.go":                {"time.Now", "how long the process runs"},
+	"server/worlds.go":               {"context.WithTimeout time.Now time.Sleep", "when a world was made, and how long clients may take to leave it"},
 	"server/servertest/clock.go":     {"context.WithTimeoutCause", "how long work takes"},
 	"server/servertest/requests.go":  {"context.WithTimeout", "who waits for clients"},
 	"store/boltstore/boltstore.go":   {"time.Now time.Since", "how long opening took"},

@@ -47,9 +47,10 @@ func (d *world) newJournal() *journal.Journal {
 // be read after Run has returned, too.
 func (s *Server) Journal() *journal.Journal { return s.world.journal }
 
-// WriteHAR writes the journal as an HTTP Archive.
+// WriteHAR writes the journals of all worlds as an HTTP Archive, in the order in
+// which requests came.
 func (s *Server) WriteHAR(w io.Writer) error {
-	return journal.WriteHAR(w, s.world.journal.Page(journal.Query{}).Entries, s.world.info.URL, s.world.info.Version)
+	return journal.WriteHAR(w, s.entries(), s.world.info.URL, s.c.Version)
 }
 
 // entry begins what the journal keeps of a request, nil for nothing.
@@ -73,6 +74,7 @@ func (d *world) keep(w *answerWriter) {
 
 // received ends the exchange of a socket's message.
 func (d *world) received(x *exchange.Exchange) {
+	x.World = d.name
 	d.s.done(x)
 	if d.journal != nil {
 		e := new(journal.Entry)
@@ -87,6 +89,7 @@ func (d *world) sent() func(*exchange.Exchange, []byte) {
 		return nil
 	}
 	return func(x *exchange.Exchange, text []byte) {
+		x.World = d.name
 		e := new(journal.Entry)
 		_, _ = e.Response.Write(text)
 		d.journal.Add(x, e)
@@ -222,11 +225,11 @@ func (d *world) listRequests(w http.ResponseWriter, r *http.Request) error {
 	case "har":
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Disposition", `attachment; filename="openhands-local.har"`)
-		return journal.WriteHAR(w, page.Entries, d.info.URL, d.info.Version)
+		return journal.WriteHAR(w, page.Entries, d.s.world.info.URL, d.info.Version)
 	case "curl":
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		for _, e := range page.Entries {
-			if _, err := fmt.Fprintln(w, e.Curl(d.info.URL)); err != nil {
+			if _, err := fmt.Fprintln(w, e.Curl(d.s.world.info.URL)); err != nil {
 				return err
 			}
 		}

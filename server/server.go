@@ -10,7 +10,8 @@
 // A second line of contract, the agent server's, has an address of its own and
 // the same way: only the last handlers are others (lines.go).
 //
-// What it keeps, and the handlers over it, are a world (world.go).
+// What it keeps, and the handlers over it, are a world (world.go). A request may be
+// for another than the first one (worlds.go).
 //
 // Before the handler in api, before the answer in bounds, and for each message in
 // api/live, package faults is asked what shall go wrong (faulty.go).
@@ -28,6 +29,7 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -56,7 +58,9 @@ type Server struct {
 	login    *login
 	metrics  *metrics
 	contract func() *contract.Contract
-	world    *world
+	token    string // that the data folder keeps
+	world    *world // without a name
+	worlds   worlds // the others
 }
 
 // New binds the address, then opens the data. All that is wrong with the
@@ -77,7 +81,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	for _, l := range c.lines() {
 		c.Access = c.Access.on(l.addr)
 	}
-	s := &Server{c: c, login: newLogin(key.Key(c.Key), c.Access), contract: loadOnce(c), metrics: newMetrics(c.Version)}
+	s := &Server{c: c, login: newLogin(key.Key(c.Key), c.Access), contract: loadOnce(c), metrics: newMetrics(c.Version), token: hexID(rand.Read)}
 	var err error
 	if s.frontend, err = c.frontend(); err != nil {
 		return nil, err
@@ -91,9 +95,13 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if s.world, err = s.newWorld(ctx, c.Data); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.metrics.gauge("agent_runs", "Conversations that have an agent at work.", func() int { return s.world.player.Runs() + s.world.agentServer.Running() })
-	s.metrics.gauge("followers", "Who is told what happens in conversations: sockets, agents at work, streams.", func() int { return s.world.conversations.Followers() + s.world.agentServer.Followers() })
-	s.metrics.gauge("sockets", "Clients of Socket.IO that are connected.", s.world.live.Sessions)
+	gauge := func(name, help string, of func(*world) int) {
+		s.metrics.gauge(name, help, func() int { return s.sum(of) })
+	}
+	gauge("agent_runs", "Conversations that have an agent at work.", func(d *world) int { return d.player.Runs() + d.agentServer.Running() })
+	gauge("followers", "Who is told what happens in conversations: sockets, agents at work, streams.", func(d *world) int { return d.conversations.Followers() + d.agentServer.Followers() })
+	gauge("sockets", "Clients of Socket.IO that are connected.", func(d *world) int { return d.live.Sessions() })
+	s.metrics.gauge("worlds", "Worlds that have a name.", func() int { return len(s.all()) - 1 })
 	for _, l := range s.lines {
 		h := s.exchanges(l.name)
 		if c.Wrap != nil && l.name == "" {
@@ -182,7 +190,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
-	err = errors.Join(err, s.world.stop(drain)) // first: its requests would keep the others waiting
+	err = errors.Join(err, s.stop(drain)) // first: its requests would keep the others waiting
 	for _, l := range s.lines {
 		if shut := l.http.Shutdown(drain); shut != nil {
 			err = errors.Join(err, shut, l.http.Close())
@@ -206,7 +214,9 @@ func (s *Server) Close() error {
 		}
 	}
 	if s.world != nil {
-		errs = append(errs, s.world.close())
+		for _, d := range s.all() {
+			errs = append(errs, d.close())
+		}
 	}
 	return errors.Join(errs...)
 }

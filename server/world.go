@@ -2,11 +2,13 @@ package server
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"io"
+	"log/slog"
 	"maps"
+	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"time"
 
@@ -28,9 +30,12 @@ import (
 )
 
 // A world is what a server keeps, and what answers from it: all of the [Server]
-// but its addresses and what it tells of itself.
+// but its addresses and what it tells of itself. One has no name, and keeps what
+// Config.Data says. The others (worlds.go) keep nothing on the disk.
 type world struct {
+	visits
 	s     *Server
+	log   *slog.Logger
 	info  Info
 	isNew bool
 	store store.Store
@@ -48,7 +53,7 @@ type world struct {
 	stopping      chan struct{}           // closed when no more requests are taken
 }
 
-// newWorld opens data, and wires what works with it together.
+// newWorld makes the world without a name.
 func (s *Server) newWorld(ctx context.Context, data string) (*world, error) {
 	d := &world{s: s, stopping: make(chan struct{})}
 	if err := d.open(ctx, data); err != nil {
@@ -57,18 +62,22 @@ func (s *Server) newWorld(ctx context.Context, data string) (*world, error) {
 	return d, nil
 }
 
+// open opens data, and wires what works with it together.
 func (d *world) open(ctx context.Context, data string) (err error) {
 	c := d.s.c
+	if d.log = c.Log; d.name != "" {
+		d.log = c.Log.With("world", d.name)
+	}
 	if d.faults, err = c.newFaults(); err != nil {
 		return err
 	}
 	var folder string
-	if d.store, folder, err = openData(ctx, data, c.Key, c.Log, d.s.metrics); err != nil {
+	if d.store, folder, err = openData(ctx, data, c.Key, d.log, d.s.metrics); err != nil {
 		return err
 	}
 	d.isNew = isNew(ctx, d.store)
 	if c.Import != "" {
-		if err := c.importTo(ctx, d.store); err != nil {
+		if err := c.importTo(ctx, d.store, d.log); err != nil {
 			return err
 		}
 	}
@@ -84,21 +93,23 @@ func (d *world) open(ctx context.Context, data string) (err error) {
 	if err != nil {
 		return err
 	}
-	d.player = &agent.Runner{Script: script, Log: c.Log}
+	d.player = &agent.Runner{Script: script, Log: d.log}
 	if d.clock, err = d.newClock(ctx); err != nil {
 		return err
 	}
 	d.conversations, d.agentServer = d.rules(), d.newAgentServer()
 	d.journal = d.newJournal()
 	d.live = live.New(live.Config{
-		Conversations: d.conversations, Key: key.Key(c.Key), LoggedIn: d.s.login.has, Done: d.received, Sent: d.sent(), Fault: d.message, Log: c.Log,
+		Conversations: d.conversations, Key: key.Key(c.Key), LoggedIn: d.s.login.has, Done: d.received, Sent: d.sent(), Fault: d.message, Log: d.log,
 		Engine: engineio.Options{Clock: d.clock, HoldPing: d.faults.HoldsPing, CheckOrigin: c.Access.Check, AllowOrigin: c.Access.CORS},
 	})
-	d.info = Info{URL: d.s.url(""), AgentServer: d.s.url(v1.Line), PID: os.Getpid(), Data: folder, Version: c.Version, API: gen.Version, Recorded: api.Recorded, Strict: c.Strict}
-	token := hexID(rand.Read)
-	writeClaim(claim{d.info, token})
-	d.operations = d.wrap(api.New(d.api(key.Key(token))))
-	d.lines = map[string]http.Handler{"": http.HandlerFunc(d.first), v1.Line: d.second()}
+	d.info = Info{URL: d.url(""), AgentServer: d.url(v1.Line), World: d.name, PID: os.Getpid(), Data: folder, Version: c.Version, API: gen.Version, Recorded: api.Recorded, Strict: c.Strict}
+	writeClaim(claim{d.info, d.s.token})
+	d.operations = d.wrap(api.New(d.api()))
+	d.lines = map[string]http.Handler{"": http.HandlerFunc(d.first)}
+	if d.info.AgentServer != "" {
+		d.lines[v1.Line] = d.second()
+	}
 	return nil
 }
 
@@ -112,7 +123,7 @@ func (d *world) rules() *conversation.Service {
 }
 
 // api is what the operations work with.
-func (d *world) api(token key.Key) api.Config {
+func (d *world) api() api.Config {
 	c := api.Config{
 		Conversations: d.conversations,
 		Export: func(ctx context.Context, w io.Writer, o archive.ExportOptions) error {
@@ -127,22 +138,38 @@ func (d *world) api(token key.Key) api.Config {
 		SetConversationID: d.s.c.SetConversationID,
 		Started:           time.Now(),
 		Info:              d.info,
-		Token:             token,
+		Token:             key.Key(d.s.token),
 		Reset:             d.reset,
 		Local:             d.local(),
 		Before:            d.before,
 		Stopping:          d.stopping,
-		Log:               d.s.c.Log,
+		Log:               d.log,
 	}
 	if d.s.frontend != nil {
 		c.Frontend = d.s.frontend
 	}
 	p := d.page()
-	c.Page, c.Login = p, p.Login()
+	c.Page, c.Login = d.atHost(p), d.atHost(p.Login())
 	if d.info.Data != Memory {
 		c.Backup = d.backup
 	}
 	return c
+}
+
+// atHost sends who names the world by the base of its URL to its host: the links of
+// pages begin at the root.
+func (d *world) atHost(pages http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if exchange.From(r.Context()).Base == "" {
+			pages.ServeHTTP(w, r)
+			return
+		}
+		to := url.URL{Scheme: "http", Host: d.name + worldHost, Path: r.URL.Path, RawQuery: r.URL.RawQuery}
+		if _, port, err := net.SplitHostPort(r.Host); err == nil {
+			to.Host += ":" + port
+		}
+		http.Redirect(w, r, to.String(), http.StatusSeeOther)
+	})
 }
 
 // page is what the server shows to people.
@@ -173,6 +200,9 @@ func (d *world) local() map[string]api.Handler {
 	}
 	maps.Copy(pages, d.faultPages())
 	maps.Copy(pages, d.clockPages())
+	if d.name == "" {
+		maps.Copy(pages, d.s.worldPages())
+	}
 	return pages
 }
 
@@ -191,6 +221,10 @@ func (d *world) wrap(h http.Handler) http.Handler {
 // socketPath is that of Socket.IO, with and without a slash at the end.
 const socketPath = "/socket.io"
 
+func isSocket(r *http.Request) bool {
+	return r.URL.Path == socketPath || r.URL.Path == socketPath+"/"
+}
+
 // ServeHTTP answers a request that has an exchange.
 func (d *world) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.lines[exchange.From(r.Context()).Line].ServeHTTP(w, r)
@@ -198,7 +232,7 @@ func (d *world) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // first answers in the line of OpenHands 0.53.0.
 func (d *world) first(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path != socketPath && r.URL.Path != socketPath+"/" {
+	if !isSocket(r) {
 		d.operations.ServeHTTP(w, r)
 		return
 	}

@@ -46,9 +46,9 @@ async function stored(server, conversation) {
   }
 }
 
-function connect(server, transports, query) {
+function connect(server, transports, query, more) {
   return io(server.url, {
-    transports, forceNew: true, reconnectionDelay: 100, reconnectionDelayMax: 300, randomizationFactor: 0,
+    ...more, transports, forceNew: true, reconnectionDelay: 100, reconnectionDelayMax: 300, randomizationFactor: 0,
     query: { latest_event_id: -1, session_api_key: key, ...query },
   })
 }
@@ -138,6 +138,32 @@ for (const [name, transports] of Object.entries(transportsByName)) {
   const told = await refused(server, transports, { conversation_id: 'c' })
   check(`${name}: a refusal has its data`,
     isDeepStrictEqual(told, { message: 'Settings not found', data: { msg_id: 'CONFIGURATION$SETTINGS_NOT_FOUND' } }), told)
+}
+await server.stop()
+
+// A client is in the world that its path or a header names. When that is deleted it is
+// put out, and does not make it anew by coming back.
+server = await start({})
+const world = { url: server.url + '/_local/worlds/a' }
+for (const [name, transports] of Object.entries(transportsByName)) {
+  await post(world, 'c', `${name} inside`)
+  const ways = { path: { path: '/_local/worlds/a/socket.io/' }, header: { extraHeaders: { 'X-Local-World': 'a' } } }
+  for (const [way, more] of Object.entries(ways)) {
+    const socket = connect(server, transports, { conversation_id: 'c' }, more)
+    const events = []
+    let left
+    socket.on('oh_event', e => events.push(e))
+    socket.on('disconnect', why => left = why)
+    ways[way] = { events, left: () => left }
+    check(`${name}: is in a world by its ${way}`, await until(() => messages(events).some(m => m[1] === `${name} inside`)), messages(events))
+  }
+  await fetch(world.url, { method: 'DELETE', headers: { 'X-Session-API-Key': key } })
+  for (const [way, { left }] of Object.entries(ways)) {
+    check(`${name}: is put out of a world by its ${way}`, await until(() => left() === 'io server disconnect'), left())
+  }
+  await sleep(1000) // they would come back after 100 ms
+  const { worlds } = await rest(server, 'GET', '/_local/worlds')
+  check(`${name}: makes no world anew`, worlds.length === 0, worlds)
 }
 await server.stop()
 process.exit(0)

@@ -279,7 +279,7 @@ func (s *server) nowhere(w http.ResponseWriter, r *http.Request) error {
 	if other == "" || len(Contract().At(other)) == 0 {
 		return errNowhere
 	}
-	to := url.URL{Scheme: "http", Host: r.Host, Path: other, RawQuery: r.URL.RawQuery}
+	to := url.URL{Scheme: "http", Host: r.Host, Path: exchange.From(r.Context()).Base + other, RawQuery: r.URL.RawQuery}
 	if r.Header.Get("X-Forwarded-Proto") == "https" {
 		to.Scheme = "https"
 	}

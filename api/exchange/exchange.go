@@ -48,6 +48,11 @@ type Exchange struct {
 	Method    string // of a socket's message the name of its event: "oh_user_action"
 	Path      string // decoded, valid UTF-8, without the query
 
+	// World is the name of the server's world that answers, "" of the one that has
+	// none. Base is what stood before Path to name it, "" when a header or the
+	// host did.
+	World, Base string
+
 	// Connection is, of a socket's message, the ID of the request that opened its
 	// connection; Sent tells that it is one of the server's.
 	Connection string
@@ -96,6 +101,18 @@ func newID() string {
 
 // Done ends an exchange.
 func (x *Exchange) Done() { x.Duration = time.Since(x.Start) }
+
+// WorldsPath is where a server's worlds are.
+const WorldsPath = "/_local/worlds"
+
+// BaseOf is what comes before all paths of a world in the base URL of those who
+// name it no other way, "" of the one without a name.
+func BaseOf(world string) string {
+	if world == "" {
+		return ""
+	}
+	return WorldsPath + "/" + world
+}
 
 type contextKey struct{}
 

@@ -58,7 +58,7 @@ func (e *Entry) url(base string) string {
 	if e.Query != "" {
 		path += "?" + e.Query
 	}
-	return base + path
+	return base + exchange.BaseOf(e.World) + path
 }
 
 // quote writes a word for a POSIX shell.

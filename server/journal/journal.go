@@ -49,6 +49,7 @@ type Entry struct {
 	Transport    exchange.Transport `json:"transport"`
 	Sent         bool               `json:"sent,omitempty"` // a message of the server's
 	Method       string             `json:"method"`
+	World        string             `json:"world,omitempty"`
 	Path         string             `json:"path"`
 	Query        string             `json:"query,omitempty"` // percent-encoded, as it was sent
 	Line         string             `json:"line,omitempty"`  // of contract, as of an exchange: "" is OpenHands 0.53.0's
@@ -302,7 +303,7 @@ func (j *Journal) Limit() int { return j.o.Limit }
 // not kept.
 func (j *Journal) Add(x *exchange.Exchange, e *Entry) {
 	e.ID, e.Connection, e.Start, e.Milliseconds = x.ID, x.Connection, x.Start, float64(x.Duration)/float64(time.Millisecond)
-	e.Transport, e.Sent, e.Method, e.Path = x.Transport, x.Sent, x.Method, x.Path
+	e.Transport, e.Sent, e.Method, e.World, e.Path = x.Transport, x.Sent, x.Method, x.World, x.Path
 	e.Line, e.Operation, e.Conversation, e.Status, e.EventID = x.Line, x.Operation, x.Conversation, x.Status, x.EventID
 	e.Lenient, e.Hint, e.Fault, e.Waits = x.Lenient, x.Hint, x.Fault, x.Waits
 	if x.Refusal != nil {

@@ -11,9 +11,9 @@ import (
 
 // clockCmd shows the clock of a server, or moves it.
 type clockCmd struct {
-	Do  string `arg:"" optional:"" default:"show" enum:"show,freeze,resume,advance,set,reset" help:"show (the default), freeze, resume, advance, set, or reset to what it was at the start."`
-	To  string `arg:"" optional:"" help:"For advance how far, such as 1h30m; for set a time, such as 2026-01-01T00:00:00Z."`
-	URL string `default:"http://localhost:3000" help:"Base URL of the server."`
+	Do string `arg:"" optional:"" default:"show" enum:"show,freeze,resume,advance,set,reset" help:"show (the default), freeze, resume, advance, set, or reset to what it was at the start."`
+	To string `arg:"" optional:"" help:"For advance how far, such as 1h30m; for set a time, such as 2026-01-01T00:00:00Z."`
+	target
 }
 
 // Help names what is not a flag.
@@ -28,7 +28,7 @@ func (c *clockCmd) Run(e *env) error {
 	case "show":
 		method, body = http.MethodGet, nil
 	case "reset":
-		if answer, err := e.ask(http.MethodDelete, c.URL, "/_local/clock", "", nil); err != nil {
+		if answer, err := e.ask(http.MethodDelete, c.base(), "/_local/clock", "", nil); err != nil {
 			return err
 		} else if err := answer.Body.Close(); err != nil {
 			return err
@@ -37,14 +37,14 @@ func (c *clockCmd) Run(e *env) error {
 	case "advance", "set":
 		body = map[string]string{c.Do: c.To}
 	}
-	answer, err := e.ask(method, c.URL, "/_local/clock", "", body)
+	answer, err := e.ask(method, c.base(), "/_local/clock", "", body)
 	if err != nil {
 		return err
 	}
 	defer answer.Body.Close()
 	var state server.ClockState
 	if err := json.NewDecoder(answer.Body).Decode(&state); err != nil {
-		return fmt.Errorf("%s: clock: %w", c.URL, err)
+		return fmt.Errorf("%s: clock: %w", c.base(), err)
 	}
 	how := "running"
 	if state.Frozen {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/openhands-local/openhands-local/api"
+	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/server"
 	"github.com/openhands-local/openhands-local/store"
 	"github.com/openhands-local/openhands-local/store/boltstore"
@@ -62,11 +63,25 @@ func (e *env) key() string {
 	return key
 }
 
+// A target is a server, or a world of it, that is asked.
+type target struct {
+	URL   string `default:"http://localhost:3000" help:"Base URL of the server."`
+	World string `help:"The world of the server that is asked." placeholder:"NAME"`
+}
+
+// base is the URL that all paths are below.
+func (t *target) base() string { return baseOf(t.URL, t.World) }
+
+func baseOf(server, world string) string {
+	return strings.TrimSuffix(server, "/") + exchange.BaseOf(url.PathEscape(world))
+}
+
 // A source is where something is read from: a server, or a data folder that no
 // server has open.
 type source struct {
 	dataFlags
-	URL string `help:"Base URL of the server to ask, in place of a folder." placeholder:"URL"`
+	URL   string `help:"Base URL of the server to ask, in place of a folder." placeholder:"URL"`
+	World string `help:"The world of the server that is asked." placeholder:"NAME"`
 }
 
 // serving returns the server to ask and the token that it may want, "" when
@@ -77,16 +92,19 @@ func (s *source) serving(e *env) (url, token string, err error) {
 		if i, err := server.Ask(e, s.URL, e.key()); err == nil {
 			_, token, _ = server.Holder(e, i.Data, e.key())
 		}
-		return strings.TrimSuffix(s.URL, "/"), token, nil
+		return baseOf(s.URL, s.World), token, nil
 	}
 	if _, err := s.file(); err != nil {
 		return "", "", err
 	}
 	i, token, err := server.Holder(e, s.Data, e.key())
-	if err != nil {
-		return "", "", nil // nobody, or a process that tells nothing: the store's lock will say
+	switch {
+	case err == nil:
+		return baseOf(i.URL, s.World), token, nil
+	case s.World != "":
+		return "", "", fmt.Errorf("no server has %s open, and worlds are a server's alone: say which with --url", s.Data)
 	}
-	return i.URL, token, nil
+	return "", "", nil // nobody, or a process that tells nothing: the store's lock will say
 }
 
 // A refusal is an answer that is not 200.

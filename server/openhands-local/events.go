@@ -22,7 +22,7 @@ type eventsCmd struct {
 	Follow  bool   `help:"Go on with each new event, over restarts of the server, until the conversation is deleted." short:"f"`
 	Start   int64  `help:"Id of the first event." placeholder:"N"`
 	Notices bool   `help:"With --follow: what is told beside the events, too: the begin and end of a run, statuses, titles."`
-	URL     string `default:"http://localhost:3000" help:"Base URL of the server."`
+	target
 }
 
 // Help names what is not a flag.
@@ -34,7 +34,7 @@ func (c *eventsCmd) Run(e *env) error {
 		return c.follow(e, conversation)
 	}
 	for start := c.Start; ; {
-		answer, err := e.get(c.URL, fmt.Sprintf("/api%s/events?limit=100&start_id=%d", conversation, start), "")
+		answer, err := e.get(c.base(), fmt.Sprintf("/api%s/events?limit=100&start_id=%d", conversation, start), "")
 		if err != nil {
 			return err
 		}
@@ -45,7 +45,7 @@ func (c *eventsCmd) Run(e *env) error {
 		err = json.NewDecoder(answer.Body).Decode(&page)
 		answer.Body.Close()
 		if err != nil {
-			return fmt.Errorf("%s does not answer as OpenHands does: %w", c.URL, err)
+			return fmt.Errorf("%s does not answer as OpenHands does: %w", c.base(), err)
 		}
 		for _, text := range page.Events {
 			last, err := line.Event(text)
@@ -68,7 +68,7 @@ func (c *eventsCmd) Run(e *env) error {
 func (c *eventsCmd) follow(e *env, conversation string) error {
 	next := c.Start
 	stream := func() (*http.Response, error) {
-		return e.get(c.URL, fmt.Sprintf("/_local%s/stream?notices=%v&start_id=%d", conversation, c.Notices, next), "")
+		return e.get(c.base(), fmt.Sprintf("/_local%s/stream?notices=%v&start_id=%d", conversation, c.Notices, next), "")
 	}
 	answer, err := stream()
 	if err != nil {

@@ -77,7 +77,7 @@ func (x *execCmd) Run(e *env) error {
 	}
 	var lenient server.LenientCount
 	c := x.config(e)
-	c.Addr, c.Data, c.Observe = "localhost:0", data, lenient.Observe
+	c.Addr, c.Data, c.Observe, c.KeepJournals = "localhost:0", data, lenient.Observe, x.HAR != ""
 	if !x.LogRequests {
 		c.Log, c.CountsLenient = slog.New(x.records(e.stderr, slog.LevelWarn)), true
 	}
@@ -98,7 +98,7 @@ func (x *execCmd) Run(e *env) error {
 	if lenient.Answers() > 0 {
 		fmt.Fprintf(e.stderr, "openhands-local: %v: --strict refuses, --log-requests tells which\n", &lenient)
 	}
-	if unused := srv.Faults().Unused(); len(unused) > 0 {
+	if unused := srv.UnusedFaults(); len(unused) > 0 {
 		never := fmt.Errorf("exec: faults of %s that were never used: %s", x.Faults, strings.Join(unused, ", "))
 		if err == nil {
 			return never // exit status 1

@@ -408,6 +408,7 @@ func runCurl(t *testing.T, c transcript, url string) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	command := strings.ReplaceAll(c.command, "http://localhost:3000", url)
+	command = strings.ReplaceAll(command, "localhost:3000", "localhost"+url[strings.LastIndex(url, ":"):]) // curl finds NAME.localhost itself
 	curl := exec.CommandContext(ctx, "sh", "-c", "exec "+strings.Replace(command, "curl ", "curl --silent --show-error --fail-with-body ", 1))
 	curl.Dir = t.TempDir()
 	if strings.Contains(command, "|") {

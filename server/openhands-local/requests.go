@@ -26,7 +26,7 @@ type requestsCmd struct {
 	Status       string `help:"Only with this status: 422, or 4xx for all of its class."`
 	Method       string `help:"Only with this method, or these messages of sockets." placeholder:"NAME"`
 	Path         string `help:"Only with this path; with * at its end, with what begins so."`
-	URL          string `default:"http://localhost:3000" help:"Base URL of the server."`
+	target
 }
 
 // Help names what is not a flag.
@@ -62,14 +62,14 @@ func (c *requestsCmd) Run(e *env) error {
 		query.Set("format", "curl")
 		return c.copy(e, e.stdout, query)
 	}
-	answer, err := e.get(c.URL, "/_local/requests?"+query.Encode(), "")
+	answer, err := e.get(c.base(), "/_local/requests?"+query.Encode(), "")
 	if err != nil {
 		return err
 	}
 	defer answer.Body.Close()
 	var page journal.Page
 	if err := json.NewDecoder(answer.Body).Decode(&page); err != nil {
-		return fmt.Errorf("%s: requests: %w", c.URL, err)
+		return fmt.Errorf("%s: requests: %w", c.base(), err)
 	}
 	if page.Dropped > 0 {
 		fmt.Fprintf(e.stderr, "openhands-local: %s before these gave way: a larger --journal keeps more\n", plural(page.Dropped, "request", "requests"))
@@ -83,7 +83,7 @@ func (c *requestsCmd) Run(e *env) error {
 }
 
 func (c *requestsCmd) copy(e *env, w io.Writer, query url.Values) error {
-	answer, err := e.get(c.URL, "/_local/requests?"+query.Encode(), "")
+	answer, err := e.get(c.base(), "/_local/requests?"+query.Encode(), "")
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (c *requestsCmd) copy(e *env, w io.Writer, query url.Values) error {
 // waited for. When it comes back it goes on where it was, and one that was started
 // again begins with its first request.
 func (c *requestsCmd) follow(e *env, query url.Values) error {
-	answer, err := e.get(c.URL, "/_local/requests/stream?"+query.Encode(), "")
+	answer, err := e.get(c.base(), "/_local/requests/stream?"+query.Encode(), "")
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (c *requestsCmd) follow(e *env, query url.Values) error {
 				return nil
 			case <-time.After(retryAfter):
 			}
-			if answer, err = e.get(c.URL, "/_local/requests/stream?"+query.Encode(), ""); err == nil {
+			if answer, err = e.get(c.base(), "/_local/requests/stream?"+query.Encode(), ""); err == nil {
 				fmt.Fprintln(e.stderr, "openhands-local: connected again")
 				break
 			}

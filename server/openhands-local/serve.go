@@ -40,9 +40,10 @@ type serverFlags struct {
 
 	Starting *time.Duration `help:"How long a conversation is told as STARTING once it runs. 0 is the default; with --strict the default is 1s, as in OpenHands." placeholder:"DURATION"`
 
-	LogSlow time.Duration `default:"1s" help:"Warn of a request that takes so long; 0 never does."`
-	Journal int           `default:"1000" help:"How many requests and messages of sockets /_local/requests shows, the latest; 0 keeps none." placeholder:"N"`
-	Pprof   bool          `help:"Serve profiles at /_local/pprof/, for go tool pprof."`
+	LogSlow   time.Duration `default:"1s" help:"Warn of a request that takes so long; 0 never does."`
+	Journal   int           `default:"1000" help:"How many requests and messages of sockets /_local/requests shows, the latest; 0 keeps none." placeholder:"N"`
+	MaxWorlds int           `default:"256" help:"Most worlds at once: servers of their own within this one, by X-Local-World: NAME, NAME.localhost, or /_local/worlds/NAME before the path; 0 for none." placeholder:"N"`
+	Pprof     bool          `help:"Serve profiles at /_local/pprof/, for go tool pprof."`
 }
 
 // Help names what is not a flag.
@@ -58,7 +59,7 @@ func (f *serverFlags) config(e *env) server.Config {
 		Key: cmp.Or(get("SESSION_API_KEY"), get("OH_SESSION_API_KEYS_0")), AgentServer: f.AgentServer, Agent: f.Agent, MaxRunning: f.MaxRunning, Starting: f.Starting, Strict: f.Strict, SetConversationID: get("ALLOW_SET_CONVERSATION_ID") == "1",
 		Settings: f.Settings, Import: f.Import, Faults: f.Faults, Workspace: f.Workspace, Frontend: f.Frontend, MaxBody: f.MaxBody, RateLimit: f.RateLimit, Seed: f.Seed, FrozenAt: f.Clock,
 		Access:      server.Access{Hosts: f.AllowHost, Origins: append(f.CorsOrigin, list(get("PERMITTED_CORS_ORIGINS"))...)},
-		LogRequests: f.LogRequests, LogSlow: f.LogSlow, Pprof: f.Pprof, Journal: f.Journal, Log: slog.New(f.records(e.stderr, slog.LevelInfo)), Version: version(),
+		LogRequests: f.LogRequests, LogSlow: f.LogSlow, Pprof: f.Pprof, Journal: f.Journal, MaxWorlds: f.MaxWorlds, Log: slog.New(f.records(e.stderr, slog.LevelInfo)), Version: version(),
 	}
 }
 

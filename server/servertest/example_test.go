@@ -256,3 +256,30 @@ func TestFollow(t *testing.T) {
 	}
 	s.Faults.AllUsed()
 }
+
+// Tests that share a server: each has a world of its own, and they run side by side.
+func TestServer_World(t *testing.T) {
+	t.Parallel()
+	servertest.Needs(t, "POST /api/conversations/{conversation_id}/events", "GET /api/conversations")
+	s := servertest.NewServer(t, server.Config{Agent: "none"})
+	for _, name := range []string{"first", "second"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := s.World(t)
+			if name == "second" {
+				w.Faults.Preset("rate-limit") // here alone
+			}
+			resp, err := http.Post(w.URL+"/api/conversations/"+name+"/events", "application/json", strings.NewReader(`{"action":"message","args":{"content":"Hi"}}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if want := map[string]int{"first": 200, "second": 429}[name]; resp.StatusCode != want {
+				t.Errorf("the answer is %s, want %d", resp.Status, want)
+			}
+			if sent := w.Requests.All(journal.Query{}); len(sent) != 1 || sent[0].Conversation != name {
+				t.Errorf("requests = %v, want one", sent)
+			}
+		})
+	}
+}

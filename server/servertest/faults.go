@@ -9,52 +9,52 @@ import (
 
 // Faults let go wrong what a test wants to go wrong, and tell what did. A
 // restart forgets them.
-type Faults struct{ s *Server }
+type Faults struct{ of }
 
 // Add adds rules. The test ends if there is something wrong with them.
 func (f Faults) Add(rules ...faults.Rule) {
-	f.s.t.Helper()
-	if err := f.s.server.Faults().Add(rules...); err != nil {
-		f.s.t.Fatalf("servertest: faults: %v", err)
+	f.t.Helper()
+	if err := f.world().Faults().Add(rules...); err != nil {
+		f.t.Fatalf("servertest: faults: %v", err)
 	}
 }
 
 // Preset adds rules by name: see [faults.Presets].
 func (f Faults) Preset(names ...string) {
-	f.s.t.Helper()
+	f.t.Helper()
 	for _, name := range names {
 		f.Add(faults.Rule{Preset: name})
 	}
 }
 
 // Clear takes all out.
-func (f Faults) Clear() { f.s.server.Faults().Clear() }
+func (f Faults) Clear() { f.world().Faults().Clear() }
 
 // List tells of all, with how often each was offered and used.
-func (f Faults) List() []faults.Report { return f.s.server.Faults().List() }
+func (f Faults) List() []faults.Report { return f.world().Faults().List() }
 
 // Used tells how often a rule was used. The test ends if there is none of this
 // name.
 func (f Faults) Used(name string) int {
-	f.s.t.Helper()
+	f.t.Helper()
 	all := f.List()
 	for _, r := range all {
 		if r.Name == name {
 			return r.Used
 		}
 	}
-	f.s.t.Fatalf("servertest: there is no fault %q among %s", name, inWords(all))
+	f.t.Fatalf("servertest: there is no fault %q among %s", name, inWords(all))
 	return 0
 }
 
 // AllUsed fails the test for each rule that was never used, and tells how often
 // it was offered something.
 func (f Faults) AllUsed() {
-	f.s.t.Helper()
+	f.t.Helper()
 	all := f.List()
 	for _, r := range all {
 		if r.Used == 0 {
-			f.s.t.Errorf("servertest: a fault was never used: %s", inWords([]faults.Report{r}))
+			f.t.Errorf("servertest: a fault was never used: %s", inWords([]faults.Report{r}))
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"testing"
 
 	"github.com/openhands-local/openhands-local/api/clock"
@@ -30,6 +31,7 @@ type Server struct {
 	Requests Requests
 
 	t      testing.TB
+	worlds atomic.Int64 // that World has named
 	config server.Config
 	server *server.Server
 	cancel context.CancelFunc
@@ -48,8 +50,8 @@ type Server struct {
 func NewServer(t testing.TB, c server.Config) *Server {
 	t.Helper()
 	s := &Server{t: t}
-	s.Faults.s, s.Clock.s = s, s
-	s.Requests.s = s
+	mine := of{t, func() server.World { return s.worldOf(t, "") }}
+	s.Clock, s.Faults, s.Requests = Clock{mine}, Faults{mine}, Requests{mine}
 	if c.Addr == "" {
 		c.Addr = "127.0.0.1:0"
 	}
@@ -68,6 +70,9 @@ func NewServer(t testing.TB, c server.Config) *Server {
 		if observe != nil {
 			observe(x)
 		}
+	}
+	if c.MaxWorlds == 0 {
+		c.MaxWorlds = server.DefaultMaxWorlds
 	}
 	if _, benchmark := t.(*testing.B); !benchmark {
 		if c.Journal == 0 {
