@@ -157,7 +157,7 @@ await sees('its count rises', () => page.locator('#f-fault-1 td').nth(5).innerTe
 await page.getByLabel('As JSON').fill('{"do":{"status":7}}')
 await page.getByLabel('As JSON').locator('xpath=ancestor::form').getByRole('button').click()
 await sees('what is wrong with a rule is told', async () => (await page.getByRole('alert').innerText()).includes('body.do.status'))
-await page.getByRole('button', { name: 'Take fault-1 out' }).click()
+await page.getByRole('button', { name: 'Take out fault-1' }).click()
 await sees('it is taken out', () => rows().filter({ hasText: 'fault-1' }).count(), 0)
 
 // An hour in a moment.

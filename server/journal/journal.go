@@ -295,6 +295,13 @@ func (j *Journal) ParseCursor(text string) (seq int64, err error) {
 	return int64(n), nil
 }
 
+// Count is how many entries there are, and how many gave way.
+func (j *Journal) Count() (kept int, dropped int64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.entries), j.dropped
+}
+
 // Limit is the most entries that it keeps.
 func (j *Journal) Limit() int { return j.o.Limit }
 

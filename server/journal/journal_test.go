@@ -359,3 +359,33 @@ func TestExplain(t *testing.T) {
 		t.Errorf("Explanation = %s, want %s", got, want)
 	}
 }
+
+// TestBefore: a page of the latest entries leads to those before it, until there are
+// none.
+func TestBefore(t *testing.T) {
+	j := journal.New(journal.Options{Limit: 8})
+	for i := range 10 {
+		j.Add(asked("GET", "/", []string{"A", "B"}[i%2], "", 200), new(journal.Entry))
+	}
+	if kept, dropped := j.Count(); kept != 8 || dropped != 2 {
+		t.Errorf("Count = %d, %d, want 8, 2", kept, dropped)
+	}
+	var got []string
+	for q := (journal.Query{Operation: "B", Limit: 2}); ; {
+		p := j.Page(q)
+		for _, e := range p.Entries {
+			got = append(got, fmt.Sprint(e.Seq))
+		}
+		got = append(got, fmt.Sprintf("%d earlier", p.Earlier))
+		if p.Earlier == 0 {
+			break
+		}
+		q.Before = p.Entries[0].Seq
+	}
+	if got, want := strings.Join(got, ", "), "8, 10, 2 earlier, 4, 6, 0 earlier"; got != want {
+		t.Errorf("pages are %s, want %s", got, want)
+	}
+	if p := j.Page(journal.Query{After: 4, Before: 6}); len(p.Entries) != 1 || p.Entries[0].Seq != 5 {
+		t.Errorf("the page between 4 and 6 is %v, want 5", p.Entries)
+	}
+}

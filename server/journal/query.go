@@ -13,6 +13,7 @@ import (
 // A Query says which entries are meant. What is empty is not asked for.
 type Query struct {
 	After        int64  // those with a larger Seq
+	Before       int64  // those with a smaller Seq, 0 for all
 	Operation    string // as of an exchange: "AddEvent"
 	Conversation string
 	Status       string // "422", or "4xx" for any from 400 to 499
@@ -69,7 +70,9 @@ func (q Query) criteria(e *Entry) [5]criterion {
 }
 
 // Matches tells whether an entry is meant.
-func (q Query) Matches(e *Entry) bool { return e.Seq > q.After && len(q.differs(e)) == 0 }
+func (q Query) Matches(e *Entry) bool {
+	return e.Seq > q.After && (q.Before == 0 || e.Seq < q.Before) && len(q.differs(e)) == 0
+}
 
 // differs says in what an entry is not what is asked for: "status is 200, want 422".
 func (q Query) differs(e *Entry) (how []string) {
@@ -93,6 +96,7 @@ type Page struct {
 	Entries []*Entry `json:"requests"`
 	Last    int64    `json:"last"`    // After of the next page
 	Dropped int64    `json:"dropped"` // entries that gave way since the start, or since Clear
+	Earlier int      `json:"-"`       // entries that match and are left out by Limit, without After
 	Missed  int64    `json:"-"`       // entries after After, matching or not, that are not there any more
 }
 
@@ -110,7 +114,8 @@ func (j *Journal) Page(q Query) Page {
 		}
 	}
 	if q.Limit > 0 {
-		p.Entries = p.Entries[max(0, len(p.Entries)-q.Limit):]
+		p.Earlier = max(0, len(p.Entries)-q.Limit)
+		p.Entries = p.Entries[p.Earlier:]
 	}
 	j.show(p.Entries)
 	return p

@@ -172,9 +172,13 @@ func (p *Page) conversation(w http.ResponseWriter, r *http.Request) error {
 // then. Of what comes faster than it can be shown the latest is sent.
 func (p *Page) liveConversation(w http.ResponseWriter, r *http.Request) error {
 	id := r.PathValue("id")
-	last, err := after(r)
+	last, err := number(r, "after")
 	if err != nil {
 		return err
+	}
+	// What a browser that comes back has is more than what its page had.
+	if id, err := strconv.ParseInt(r.Header.Get("Last-Event-ID"), 10, 64); err == nil {
+		last = id
 	}
 	f, err := p.Conversations.Follow(r.Context(), id, last)
 	if err != nil {
@@ -195,7 +199,9 @@ func (p *Page) liveConversation(w http.ResponseWriter, r *http.Request) error {
 			if err := s.put("event-row", each); err != nil {
 				return err
 			}
-			s.id = max(s.id, each.ID)
+			if each.Event() {
+				s.id = strconv.FormatInt(each.ID, 10)
+			}
 		}
 		if noticed {
 			noticed = false

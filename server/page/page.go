@@ -320,8 +320,7 @@ func (p *Page) counts(ctx context.Context) (n counts, err error) {
 	}
 	n.Running, n.Followers = p.Conversations.Running(), p.Conversations.Followers()
 	if n.Journal = p.Journal != nil; n.Journal {
-		page := p.Journal.Page(journal.Query{})
-		n.Requests, n.Dropped = len(page.Entries), page.Dropped
+		n.Requests, n.Dropped = p.Journal.Count()
 	}
 	for _, f := range p.Faults.List() {
 		n.Faults++

@@ -185,6 +185,11 @@ func TestPages(t *testing.T) {
 			t.Errorf("no page leads to %s", want)
 		}
 	}
+	b.get("/_local/page/requests/1").shows(t, http.StatusOK, "/_local/page/requests/1", "<dt>Evidence</dt><dd>lenient", "<dt>Later</dt>", "<dt>Lenient</dt>")
+	b.ask("POST", "/api/conversations/hello/run", "application/json", "{}")
+	last := b.Requests.Wait(journal.Query{Path: "/api/conversations/hello/run"}, 1)[0]
+	asked := fmt.Sprint("/_local/page/requests/", last.Seq)
+	b.get(asked).shows(t, http.StatusOK, asked, "<dt>Meant</dt><dd>POST /api/conversations/{conversation_id}/run is a call of the agent server")
 	for path, text := range map[string]string{
 		"/_local/page/nothing": "no such page", "/_local/page/conversations/none": "no such conversation", "/_local/page/delete/none": "no such conversation",
 		"/_local/page/conversations/hello/7": "no event 7", "/_local/page/conversations/hello/x": "no such page", "/_local/page/requests/99": "no request 99", "/_local/page/requests/x": "no such page",
@@ -286,7 +291,7 @@ func TestForms(t *testing.T) {
 	b.post(path+"/say", "text", "x").shows(t, http.StatusNotFound, path+"/say")
 
 	const at = "/_local/page/faults"
-	b.post(at, "do", "preset", "name", "rate-limit").shows(t, http.StatusOK, at, `<tr id="f-fault-1">`, "Take fault-1 out")
+	b.post(at, "do", "preset", "name", "rate-limit").shows(t, http.StatusOK, at, `<tr id="f-fault-1">`, "Take out fault-1")
 	b.post(at, "do", "preset", "name", "none").shows(t, http.StatusUnprocessableEntity, at)
 	b.post(at, "do", "add", "rule", "{\"name\":\"mine\",\r\n\"do\":{\"status\":503}}").shows(t, http.StatusOK, at, `<tr id="f-mine">`)
 	b.post(at, "do", "add", "rule", `{"do":{"status":7}}`).shows(t, http.StatusUnprocessableEntity, at, "body.do.status", `{&#34;do&#34;:{&#34;status&#34;:7}}`)

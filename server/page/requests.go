@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"fmt"
 	"html/template"
 	"maps"
@@ -47,29 +48,24 @@ func (p *Page) requests(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	q.Limit, q.Before = maxRows, max(0, before)
 	found := p.Journal.Page(q)
-	entries := found.Entries
-	if before >= 0 {
-		entries = entries[:slices.IndexFunc(append(entries, &journal.Entry{Seq: before}), func(e *journal.Entry) bool { return e.Seq >= before })]
-	}
+	slices.Reverse(found.Entries)
 	older := int64(0)
-	if n := len(entries) - maxRows; n > 0 {
-		entries = entries[n:]
-		older = entries[0].Seq
+	if found.Earlier > 0 {
+		older = found.Entries[maxRows-1].Seq
 	}
-	entries = slices.Clone(entries)
-	slices.Reverse(entries)
 	return p.show(w, http.StatusOK, "requests", view{"Requests", "requests", struct {
 		Query      journal.Query
 		Asked      template.URL // as a query
 		Entries    []*journal.Entry
-		Matching   int
+		Matching   int // of those up to here
 		Dropped    int64
-		Last       int64
+		Last       string // the cursor of the latest
 		Older      int64
 		Live       bool
 		Operations []string
-	}{q, template.URL(asked.Encode()), entries, len(found.Entries), found.Dropped, found.Last, older, before < 0, p.Operations}})
+	}{q, template.URL(asked.Encode()), found.Entries, found.Earlier + len(found.Entries), found.Dropped, p.Journal.Cursor(found.Last), older, before < 0, p.Operations}})
 }
 
 // liveRequests tells of each entry that matches.
@@ -81,14 +77,15 @@ func (p *Page) liveRequests(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	last, err := after(r)
-	if err != nil {
-		return err
+	last := cmp.Or(r.Header.Get("Last-Event-ID"), r.URL.Query().Get("after"), "0")
+	if q.After, err = p.Journal.ParseCursor(last); err != nil {
+		return &failure{http.StatusUnprocessableEntity, err.Error()}
 	}
-	q.After = max(0, last)
 	return p.live(w, r, p.Journal.Changed, func(s *stream) error {
+		// Of what comes faster than it can be shown the latest is sent.
+		q.After = max(q.After, p.Journal.Last()-10*maxRows)
 		found := p.Journal.Page(q)
-		q.After, s.id = found.Last, found.Last
+		q.After, s.id = found.Last, p.Journal.Cursor(found.Last)
 		for _, e := range found.Entries[max(0, len(found.Entries)-maxRows):] {
 			if err := s.put("request-row", e); err != nil {
 				return err
@@ -131,8 +128,8 @@ func (p *Page) request(w http.ResponseWriter, r *http.Request) error {
 	if err != nil || seq < 1 {
 		return p.unknown(w, r)
 	}
-	found := p.Journal.Page(journal.Query{After: seq - 1}).Entries
-	if len(found) == 0 || found[0].Seq != seq {
+	found := p.Journal.Page(journal.Query{After: seq - 1, Before: seq + 1}).Entries
+	if len(found) == 0 {
 		return &failure{http.StatusNotFound, fmt.Sprintf("The journal has no request %d: it gave way to later ones, or has not come.", seq)}
 	}
 	e := found[0]

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/openhands-local/openhands-local/api/exchange"
@@ -24,7 +23,7 @@ const beat = 15 * time.Second
 type stream struct {
 	w    http.ResponseWriter
 	rows bytes.Buffer // since the last flush
-	id   int64        // Last-Event-ID of the next message, -1 for none
+	id   string       // Last-Event-ID of the next message, "" for none
 }
 
 // put sends a part of a page: a template of rows.html.
@@ -49,8 +48,8 @@ func (s *stream) flush() error {
 		return nil
 	}
 	var b bytes.Buffer
-	if s.id >= 0 {
-		fmt.Fprintf(&b, "id: %d\n", s.id)
+	if s.id != "" {
+		fmt.Fprintf(&b, "id: %s\n", s.id)
 	}
 	for line := range bytes.Lines(s.rows.Bytes()) {
 		b.WriteString("data: ")
@@ -80,7 +79,7 @@ func (p *Page) live(w http.ResponseWriter, r *http.Request, changed func() <-cha
 	w.Header().Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
 	flush := http.NewResponseController(w).Flush
-	s := &stream{w: w, id: -1}
+	s := &stream{w: w}
 	alive := time.NewTicker(beat)
 	defer alive.Stop()
 	for {
@@ -106,13 +105,4 @@ func (p *Page) live(w http.ResponseWriter, r *http.Request, changed func() <-cha
 		}
 		time.Sleep(pace)
 	}
-}
-
-// after is what a browser has already: the last that it says, or else what the
-// page that it shows had.
-func after(r *http.Request) (int64, error) {
-	if last, err := strconv.ParseInt(r.Header.Get("Last-Event-ID"), 10, 64); err == nil {
-		return last, nil
-	}
-	return number(r, "after")
 }
