@@ -181,7 +181,7 @@ func (d *world) page() *page.Page {
 			{Name: "Data", Value: d.info.Data}, {Name: "Agent", Value: c.agent()}, {Name: "Strict", Value: yes(c.Strict)}, {Name: "Key", Value: yes(c.Key != "")},
 		},
 		Operations: d.faults.Operations(), Conversations: d.conversations, Journal: d.journal, Faults: d.faults,
-		Clock: d.clock, Move: d.moveClock, Reset: d.reset, LogIn: d.s.login.logIn, Stopping: d.stopping,
+		Clock: d.clock, Move: d.moveClock, World: d.name, Worlds: d.s.worldsPage(), Reset: d.reset, LogIn: d.s.login.logIn, Stopping: d.stopping,
 	})
 }
 

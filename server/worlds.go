@@ -21,6 +21,7 @@ import (
 	"github.com/openhands-local/openhands-local/api/pyjson"
 	"github.com/openhands-local/openhands-local/server/faults"
 	"github.com/openhands-local/openhands-local/server/journal"
+	"github.com/openhands-local/openhands-local/server/page"
 	"github.com/openhands-local/openhands-local/store"
 )
 
@@ -475,6 +476,28 @@ func (s *Server) worldPages() map[string]api.Handler {
 			w.WriteHeader(http.StatusNoContent)
 			return nil
 		},
+	}
+}
+
+// worldsPage is what the page shows of worlds, and does with them.
+func (s *Server) worldsPage() page.Worlds {
+	return page.Worlds{
+		Most: s.c.MaxWorlds,
+		List: func(ctx context.Context) (all []page.World, err error) {
+			infos, err := s.Worlds(ctx)
+			for _, i := range infos {
+				all = append(all, page.World(i))
+			}
+			return all, err
+		},
+		Make: func(name string) error {
+			if name == "" {
+				return errors.New(errWorldName.Msg)
+			}
+			_, err := s.World(name)
+			return err
+		},
+		Delete: s.DeleteWorld,
 	}
 }
 

@@ -70,7 +70,7 @@ await call('PATCH', '/api/conversations/hello', { title: hostile })
 // Every page, in the light and in the dark, wide and narrow.
 const views = {
   overview: '/', conversations: '/_local/page/conversations', conversation: '/_local/page/conversations/hello', event: '/_local/page/conversations/hello/0',
-  requests: '/_local/page/requests', request: '/_local/page/requests/4', faults: '/_local/page/faults', clock: '/_local/page/clock', delete: '/_local/page/delete/hello', reset: '/_local/page/reset', 'no page': '/_local/page/none',
+  requests: '/_local/page/requests', request: '/_local/page/requests/4', faults: '/_local/page/faults', clock: '/_local/page/clock', worlds: '/_local/page/worlds', delete: '/_local/page/delete/hello', reset: '/_local/page/reset', 'no page': '/_local/page/none',
 }
 await call('POST', '/_local/faults', [{ name: 'shown', match: { operation: 'GetSettings', header: { 'X-Evil': hostile } }, do: { status: 503 } }])
 for (const colorScheme of ['light', 'dark']) {
@@ -173,6 +173,32 @@ await sees('… also one that another moves', async () => Math.round((await now(
 await page.getByRole('button', { name: 'As at the start' }).click()
 await sees('it goes on', async () => (await page.locator('#hand dd').first().innerText()).endsWith('frozen'), false)
 check('nothing else happened', told.every(t => /status of 422/.test(t)), told.splice(0))
+
+// A world of its own, at a host of its own.
+await page.getByRole('link', { name: 'Worlds', exact: true }).click()
+await page.getByLabel('Name', { exact: true }).fill('Not a name')
+await page.keyboard.press('Enter')
+await sees('what is wrong with the name of a world is told', async () => (await page.getByRole('alert').innerText()).includes('want 1 to 63'))
+await page.getByLabel('Name', { exact: true }).fill('shop')
+await page.keyboard.press('Enter')
+await sees('a world is made', () => cells(1), ['shop'])
+const address = new URL(await page.getByRole('link', { name: 'shop', exact: true }).getAttribute('href'))
+const world = await open({}, address.origin)
+await world.page.getByRole('link', { name: 'Conversations', exact: true }).click()
+await sees('… which is empty', async () => [address.hostname, await world.page.locator('header b').innerText(), await world.page.locator('main tbody tr').count()], ['shop.localhost', 'openhands-local: shop', 0])
+await world.page.getByRole('button', { name: 'New conversation' }).click()
+await say('hello', 'of no world')
+await world.page.getByLabel('Say as the user').fill('Of this world')
+await world.page.keyboard.press('Enter')
+await sees('… and lives by itself', async () => (await world.page.locator('tbody').innerText()).includes('Of this world'))
+check('… nothing else happened', world.told.length === 0, world.told)
+await world.context.close()
+await page.reload()
+await sees('its conversations are counted', () => cells(2), ['1'])
+await page.getByRole('link', { name: 'Delete shop' }).click()
+await page.getByRole('button', { name: 'Delete' }).click()
+await sees('it is deleted', () => rows().count(), 0)
+check('nothing else happened in the worlds', told.every(t => /status of 422/.test(t)), told.splice(0))
 
 // Ten thousand events at once.
 await page.goto(server.url + '/_local/page/conversations/hello')

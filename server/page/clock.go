@@ -23,13 +23,13 @@ func (p *Page) hand() hand {
 	return hand{s.Now.Format(time.RFC3339), s.Frozen, len(s.Waiting), s.Waiting[:min(maxRows, len(s.Waiting))]}
 }
 
-func (p *Page) clock(w http.ResponseWriter, _ *http.Request) error {
+func (p *Page) clock(w http.ResponseWriter, r *http.Request) error {
 	return p.showClock(w, http.StatusOK, "", nil)
 }
 
 // showClock shows the clock, and what is wrong with a time that somebody wrote.
 func (p *Page) showClock(w http.ResponseWriter, status int, written string, wrong []string) error {
-	return p.show(w, status, "clock", view{"Clock", "clock", struct {
+	return p.show(w, status, "clock", view{Title: "Clock", Section: "clock", Content: struct {
 		Hand    hand
 		Steps   []string
 		Written string

@@ -35,7 +35,7 @@ func (p *Page) conversations(w http.ResponseWriter, r *http.Request) error {
 	if next >= total {
 		next = 0
 	}
-	return p.show(w, http.StatusOK, "conversations", view{"Conversations", "conversations", struct {
+	return p.show(w, http.StatusOK, "conversations", view{Title: "Conversations", Section: "conversations", Content: struct {
 		All         []conversation.Info
 		Total, Next int
 		Live        bool
@@ -165,7 +165,7 @@ func (p *Page) conversation(w http.ResponseWriter, r *http.Request) error {
 			v.Older = v.Events[n-1].ID
 		}
 	}
-	return p.show(w, http.StatusOK, "conversation", view{info.Title, "conversations", v})
+	return p.show(w, http.StatusOK, "conversation", view{Title: info.Title, Section: "conversations", Content: v})
 }
 
 // liveConversation tells what a conversation is, what happens in it, and what it is
@@ -260,7 +260,7 @@ func (p *Page) askDelete(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return p.show(w, http.StatusOK, "question", view{"Delete", "conversations", question{
+	return p.show(w, http.StatusOK, "question", view{Title: "Delete", Section: "conversations", Content: question{
 		Text:   fmt.Sprintf("Delete %s (%s), with all its events and files?", i.Title, id),
 		Action: conversationPath(id) + "/delete", Yes: "Delete", Back: conversationPath(id),
 	}})
@@ -289,7 +289,7 @@ func (p *Page) event(w http.ResponseWriter, r *http.Request) error {
 	if v == nil {
 		return &failure{http.StatusNotFound, fmt.Sprintf("There is no event %d.", n)}
 	}
-	return p.show(w, http.StatusOK, "event", view{fmt.Sprintf("Event %d", n), "conversations", v})
+	return p.show(w, http.StatusOK, "event", view{Title: fmt.Sprintf("Event %d", n), Section: "conversations", Content: v})
 }
 
 // maxText is the most bytes of a text that is shown, maxDepth how deep one of

@@ -45,7 +45,7 @@ func (p *Page) showFaults(w http.ResponseWriter, status int, written string, wro
 	for _, f := range p.Faults.List() {
 		v.Rules = append(v.Rules, ruleOf(f))
 	}
-	return p.show(w, status, "faults", view{"Faults", "faults", v})
+	return p.show(w, status, "faults", view{Title: "Faults", Section: "faults", Content: v})
 }
 
 // changeFaults adds a rule or a preset, or takes rules out.

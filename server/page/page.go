@@ -70,6 +70,9 @@ type Config struct {
 	// Move moves the clock as a body of /_local/clock says. Its error is a
 	// [*fastapi.Invalid] or a [*clock.BusyError].
 	Move func(context.Context, pyjson.Value) error
+	// World is the name of the world that the pages are of, "" for the one without.
+	World  string
+	Worlds Worlds // of the server
 	// Reset begins anew, as on an empty folder.
 	Reset func(context.Context) error
 	// LogIn lets a browser in that says the key, and tells whether it did.
@@ -84,7 +87,7 @@ type Fact struct{ Name, Value string }
 // A Page is a handler for all pages. Make one with [New].
 type Page struct {
 	Config
-	mux   *http.ServeMux
+	mux   func() *http.ServeMux      // made when the first page is asked for
 	cross http.CrossOriginProtection // a page of another port may not post here
 }
 
@@ -93,7 +96,13 @@ var files embed.FS
 
 // New returns the pages of a server.
 func New(c Config) *Page {
-	p := &Page{Config: c, mux: http.NewServeMux()}
+	p := &Page{Config: c}
+	p.mux = sync.OnceValue(p.routes)
+	return p
+}
+
+func (p *Page) routes() *http.ServeMux {
+	mux := http.NewServeMux()
 	for pattern, h := range map[string]handler{
 		"GET /{$}":                        p.overview,
 		"GET " + Home:                     p.overview,
@@ -122,45 +131,57 @@ func New(c Config) *Page {
 		"POST " + Prefix + "clock":     p.moveClock,
 		"GET " + Prefix + "live/clock": p.liveClock,
 
+		"GET " + Prefix + "worlds":                p.worlds,
+		"POST " + Prefix + "worlds":               p.makeWorld,
+		"GET " + Prefix + "worlds/{name}/delete":  p.askDeleteWorld,
+		"POST " + Prefix + "worlds/{name}/delete": p.deleteWorld,
+
 		"GET " + Prefix + "reset":  p.askReset,
 		"POST " + Prefix + "reset": p.reset,
 	} {
-		p.mux.Handle(pattern, p.handle(h))
+		mux.Handle(pattern, p.handle(h))
 	}
-	p.assets(p.mux)
-	return p
+	for name := range kinds {
+		mux.HandleFunc("GET "+Prefix+name, func(w http.ResponseWriter, _ *http.Request) { asset(w, name) })
+	}
+	return mux
 }
 
-func (p *Page) assets(mux *http.ServeMux) {
-	for name, kind := range map[string]string{"style.css": "text/css; charset=utf-8", "script.js": "text/javascript; charset=utf-8"} {
-		mux.HandleFunc("GET "+Prefix+name, func(w http.ResponseWriter, _ *http.Request) {
-			text, _ := files.ReadFile(name) // it is embedded
-			w.Header().Set("Content-Type", kind)
-			w.Header().Set("X-Content-Type-Options", "nosniff")
-			_, _ = w.Write(text)
-		})
-	}
+// kinds are the types of the files that pages load.
+var kinds = map[string]string{"style.css": "text/css; charset=utf-8", "script.js": "text/javascript; charset=utf-8"}
+
+// asset answers with one of them.
+func asset(w http.ResponseWriter, name string) {
+	text, _ := files.ReadFile(name) // it is embedded
+	w.Header().Set("Content-Type", kinds[name])
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	_, _ = w.Write(text)
 }
 
 // ServeHTTP answers a request for a page.
-func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.mux.ServeHTTP(w, r) }
+func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.mux().ServeHTTP(w, r) }
 
 // Login asks for the key, in the place of every page.
 func (p *Page) Login() http.Handler {
-	mux := http.NewServeMux()
-	p.assets(mux)
-	mux.Handle("/", p.handle(func(w http.ResponseWriter, r *http.Request) error {
-		wrong := false
-		if r.Method == http.MethodPost && r.URL.Path == Prefix+"login" {
-			if p.LogIn(w, r, r.PostFormValue("key")) {
-				return seeOther(w, r, Home)
-			}
-			wrong = true
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if name, ok := strings.CutPrefix(r.URL.Path, Prefix); ok && kinds[name] != "" {
+			asset(w, name)
+			return
 		}
-		exchange.From(r.Context()).Refusal = &exchange.Refusal{Msg: "the page asks for the key"}
-		return p.show(w, http.StatusUnauthorized, "login", view{Title: "Key", Content: wrong})
-	}))
-	return mux
+		p.handle(p.login).ServeHTTP(w, r)
+	})
+}
+
+func (p *Page) login(w http.ResponseWriter, r *http.Request) error {
+	wrong := false
+	if r.Method == http.MethodPost && r.URL.Path == Prefix+"login" {
+		if p.LogIn(w, r, r.PostFormValue("key")) {
+			return seeOther(w, r, Home)
+		}
+		wrong = true
+	}
+	exchange.From(r.Context()).Refusal = &exchange.Refusal{Msg: "the page asks for the key"}
+	return p.show(w, http.StatusUnauthorized, "login", view{Title: "Key", Content: wrong})
 }
 
 // A handler shows a page, or returns why not.
@@ -248,6 +269,7 @@ type view struct {
 	Title   string
 	Section string // of the navigation
 	Content any
+	World   string
 }
 
 // policy lets a page load nothing but ours.
@@ -255,6 +277,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect
 
 // show answers with a page.
 func (p *Page) show(w http.ResponseWriter, status int, name string, v view) error {
+	v.World = p.World
 	text, err := render(name, "layout", v)
 	if err != nil {
 		return err
@@ -337,7 +360,7 @@ func (p *Page) overview(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return p.show(w, http.StatusOK, "overview", view{"Overview", "overview", overview{p.Facts, r.Host, n}})
+	return p.show(w, http.StatusOK, "overview", view{Title: "Overview", Section: "overview", Content: overview{p.Facts, r.Host, n}})
 }
 
 // liveOverview looks once a second: it counts what tells nobody that it changed.
@@ -358,7 +381,7 @@ func (p *Page) askReset(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return p.show(w, http.StatusOK, "question", view{"Reset", "reset", question{
+	return p.show(w, http.StatusOK, "question", view{Title: "Reset", Section: "reset", Content: question{
 		Text:   fmt.Sprintf("Reset this server? %s and all that is in them, their files, settings and secrets are gone then, and every socket is closed.", plural(n.Conversations, "conversation", "conversations")),
 		Action: Prefix + "reset", Yes: "Reset", Back: Home,
 	}})

@@ -55,7 +55,7 @@ func (p *Page) requests(w http.ResponseWriter, r *http.Request) error {
 	if found.Earlier > 0 {
 		older = found.Entries[maxRows-1].Seq
 	}
-	return p.show(w, http.StatusOK, "requests", view{"Requests", "requests", struct {
+	return p.show(w, http.StatusOK, "requests", view{Title: "Requests", Section: "requests", Content: struct {
 		Query      journal.Query
 		Asked      template.URL // as a query
 		Entries    []*journal.Entry
@@ -133,7 +133,7 @@ func (p *Page) request(w http.ResponseWriter, r *http.Request) error {
 		return &failure{http.StatusNotFound, fmt.Sprintf("The journal has no request %d: it gave way to later ones, or has not come.", seq)}
 	}
 	e := found[0]
-	return p.show(w, http.StatusOK, "request", view{fmt.Sprintf("Request %d", seq), "requests", struct {
+	return p.show(w, http.StatusOK, "request", view{Title: fmt.Sprintf("Request %d", seq), Section: "requests", Content: struct {
 		*journal.Entry
 		Asked, Answered half
 		Curl            string
