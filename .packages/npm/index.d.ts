@@ -50,6 +50,8 @@ export interface Request {
   method: string
   path: string
   query?: string
+  /** Of contract; none is OpenHands 0.53.0's. */
+  line?: string
   operation?: string
   conversation?: string
   status?: number
@@ -57,10 +59,16 @@ export interface Request {
   event_id: number
   lenient?: string[]
   refusal?: { loc?: string, msg?: string, error?: string }
+  /** What a request for an unknown path probably meant. */
+  hint?: string
   fault?: string
   waits?: string
   request: Message
   response: Message
+  /** Where the answer was recorded. */
+  evidence?: any
+  /** What replaces the call in later contracts. */
+  successor?: any
 }
 
 /** Which requests are meant. */

@@ -60,16 +60,20 @@ class Request(TypedDict, total=False):
     method: str
     path: str
     query: str
+    line: str  # of contract; none is OpenHands 0.53.0's
     operation: str
     conversation: str
     status: int
     event_id: int  # -1 for none
     lenient: list[str]
     refusal: Refusal
+    hint: str  # what a request for an unknown path probably meant
     fault: str
     waits: str
     request: Message
     response: Message
+    evidence: dict[str, Any]  # where the answer was recorded
+    successor: dict[str, Any]  # what replaces the call in later contracts
 
 
 class Server:

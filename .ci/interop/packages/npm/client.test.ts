@@ -58,7 +58,7 @@ test('an hour passes at once', async () => {
   await server.clock.advance(30 * 60_000)
   expect(await server.clock.now()).toEqual(new Date('2030-01-01T01:30:00Z'))
   await server.clock.resume()
-  expect(Number(await server.clock.now())).toBeGreaterThan(Date.parse('2030-01-01T01:30:00Z'))
+  await expect.poll(async () => Number(await server.clock.now())).toBeGreaterThan(Date.parse('2030-01-01T01:30:00Z'))
   await server.reset()
   expect((await server.clock.now()).getFullYear()).toBeLessThan(2030)
   await server.clock.set('2031-01-01T00:00:00Z')

@@ -10,7 +10,7 @@ import urllib.request
 import openhands_local as package
 import pytest
 from client import Client
-from openhands_local import Error, Server
+from openhands_local import Error, Request, Server
 
 
 def test_message_is_kept(openhands_local: Server) -> None:
@@ -24,6 +24,11 @@ def test_message_is_kept(openhands_local: Server) -> None:
     requests = openhands_local.requests.wait(operation="AddEvent", status="2xx")
     assert [r["event_id"] for r in requests] == [event["id"]]
     assert '"Hi"' in requests[0]["request"]["body"]
+    openhands_local.call("GET", "/api/conversations")
+    with pytest.raises(Error):
+        openhands_local.call("GET", "/api/conversation")
+    for request in openhands_local.requests.find():
+        assert not set(request) - set(Request.__annotations__)
 
 
 @pytest.mark.parametrize("n", range(12))
