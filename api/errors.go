@@ -24,7 +24,6 @@ import (
 // Short names for what every line's refusals are made of.
 type (
 	refusal = refuse.Refusal
-	detail  = refuse.Detail
 	message = refuse.Message
 )
 

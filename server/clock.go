@@ -140,7 +140,7 @@ type Waiting struct {
 func (d *world) writeClock(w http.ResponseWriter) error {
 	state := d.clock.State()
 	told := ClockState{Now: state.Now, Frozen: state.Frozen, Waiters: len(state.Waiting), Waiting: []Waiting{}}
-	told.Offset = state.Now.Sub(time.Now()).Round(time.Millisecond).String()
+	told.Offset = time.Until(state.Now).Round(time.Millisecond).String()
 	for _, one := range state.Waiting[:min(maxWaiting, len(state.Waiting))] {
 		told.Waiting = append(told.Waiting, Waiting(one))
 	}

@@ -32,7 +32,7 @@ var realTime = map[string]struct{ uses, why string }{
 	"api/live/engineio/websocket.go": {"context.WithTimeout time.AfterFunc", "what a connection may take"},
 	"api/live/socketio/client.go":    {"time.AfterFunc", "what a client may take to connect"},
 	"server/bounds.go":               {"time.Now", "what a connection may take"},
-	"server/clock.go":                {"context.WithTimeout time.Now", "how long work takes, and how far the clock is off"},
+	"server/clock.go":                {"context.WithTimeout time.Until", "how long work takes, and how far the clock is off"},
 	"server/journal/query.go":        {"time.Now time.Since", "how long who asks has waited for clients"},
 	"server/lines.go":                {"time.Now", "how long the process runs"},
 	"server/listen.go":               {"context.WithTimeout", "how long another process may take to answer"},

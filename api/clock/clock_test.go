@@ -96,7 +96,7 @@ func TestMachineTime(t *testing.T) {
 	close()
 	mark := c.Mark()
 	advance(t, c, time.Hour)
-	if ahead := c.Now().Sub(time.Now()); ahead < 30*time.Minute || ahead > time.Hour {
+	if ahead := time.Until(c.Now()); ahead < 30*time.Minute || ahead > time.Hour {
 		t.Errorf("%v ahead after an hour's Advance", ahead)
 	}
 	c.Reset()
