@@ -48,6 +48,7 @@ export interface Request {
   /** A message of the server's. */
   sent?: boolean
   method: string
+  world?: string
   path: string
   query?: string
   /** Of contract; none is OpenHands 0.53.0's. */
@@ -100,6 +101,8 @@ export interface Server {
   call(method: string, path: string, body?: unknown, options?: { timeout?: number }): Promise<any>
   /** Begins anew: no conversations, settings, clock and faults as at the start, no requests. */
   reset(): Promise<void>
+  /** A server of its own within this one, made by its first request: for tests that run at once. */
+  world(name: string): Server
   /**
    * Returns a conversation's first event, from `start` on, that has all fields, or that a function agrees to. Of a
    * field that is an object, what is named has to be in it. It throws after `timeout` milliseconds, with what came

@@ -141,7 +141,8 @@ function connect(url, { key = '' } = {}) {
     await call('POST', '/_local/reset')
     await requests.clear()
   }
-  return { url: base, call, reset, waitForEvent, requests, faults, clock }
+  const world = (/** @type {string} */ name) => connect(`${base}/_local/worlds/${name}`, { key })
+  return { url: base, call, reset, world, waitForEvent, requests, faults, clock }
 }
 
 /** @type {(value: any, wanted: any) => boolean} */

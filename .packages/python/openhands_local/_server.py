@@ -58,6 +58,7 @@ class Request(TypedDict, total=False):
     transport: str
     sent: bool  # a message of the server's
     method: str
+    world: str
     path: str
     query: str
     line: str  # of contract; none is OpenHands 0.53.0's
@@ -85,6 +86,7 @@ class Server:
         self.requests = Requests(self)
         self.faults = Faults(self)
         self.clock = Clock(self)
+        self._key = key
         self._headers = {"X-Session-API-Key": key} if key else {}
 
     def call(self, method: str, path: str, body: object = None, *, timeout: float = 30) -> Any:
@@ -103,6 +105,10 @@ class Server:
         """Begin anew: no conversations, settings, clock and faults as at the start, no requests."""
         self.call("POST", "/_local/reset")
         self.requests.clear()
+
+    def world(self, name: str) -> Server:
+        """Return a server of its own within this one, made by its first request: for tests that run at once."""
+        return Server(f"{self.url}/_local/worlds/{name}", key=self._key)
 
     def wait_for_event(
         self, conversation: str, match: Callable[[Event], bool] | None = None, /, *, timeout: float = 10, start: int = 0, **fields: Any

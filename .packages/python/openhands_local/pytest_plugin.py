@@ -31,4 +31,5 @@ def openhands_local_server(openhands_local_flags: Mapping[str, Flag]) -> Iterato
 def openhands_local(openhands_local_server: Server) -> Server:
     """A server that is fresh for each test."""
     openhands_local_server.reset()
+    openhands_local_server.call("DELETE", "/_local/worlds")
     return openhands_local_server

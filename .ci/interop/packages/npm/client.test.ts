@@ -66,6 +66,15 @@ test('an hour passes at once', async () => {
   expect((await server.clock.now()).getFullYear()).toBeLessThan(2030)
 })
 
+test.concurrent.each(['one', 'two', 'three'])('at once, in the world %s', async name => {
+  const world = server.world(name)
+  const client = new Client(world.url)
+  await client.say('hello', name)
+  await world.waitForEvent('hello', { message: name })
+  expect(await client.conversations()).toBe(1)
+  expect(await world.requests.find({ operation: 'AddEvent' })).toHaveLength(1)
+})
+
 test('what does not come is told', async () => {
   await new Client(server.url).say('hello', 'Hi')
   await expect(server.waitForEvent('hello', { action: 'finish' }, { timeout: 1000 })).rejects.toThrow('within 1000 ms; there came: 0 user message')

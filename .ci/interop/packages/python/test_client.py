@@ -73,6 +73,16 @@ def test_an_hour_passes_at_once(openhands_local: Server) -> None:
     assert clock.now().year < 2030
 
 
+@pytest.mark.parametrize("again", [False, True])  # when what is in the worlds is gone
+def test_worlds_do_not_see_each_other(openhands_local: Server, again: bool) -> None:
+    one, two = openhands_local.world("one"), openhands_local.world("two")
+    Client(one.url).say("hello", "Hi")
+    assert one.wait_for_event("hello", message="Hi")["id"] == 0
+    assert len(one.requests.find(operation="AddEvent")) == 1
+    assert not two.requests.find(operation="AddEvent")
+    assert [Client(server.url).conversations() for server in (one, two, openhands_local)] == [1, 0, 0]
+
+
 def test_what_does_not_come_is_told(openhands_local: Server) -> None:
     Client(openhands_local.url).say("hello", "Hi")
     with pytest.raises(AssertionError, match=r"no event of hello with action='finish' within 1 s; there came: 0 user message"):
