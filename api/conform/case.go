@@ -13,17 +13,21 @@ import (
 	"sync"
 )
 
-//go:embed cases/*.json
+//go:embed cases/*.json agentserver/*.json
 var caseFiles embed.FS
 
 // Case is one recorded scenario: requests in order, each with the answer the real server gave.
 type Case struct {
 	Name     string            `json:"name"`
 	Recorded Source            `json:"recorded"`
-	Env      map[string]string `json:"env,omitempty"`  // the environment the real server was started with
-	Note     string            `json:"note,omitempty"` // what the scenario shows
+	Env      map[string]string `json:"env,omitempty"`   // the environment the real server was started with
+	Fresh    bool              `json:"fresh,omitempty"` // the answers hold on a server that nobody has used yet
+	Note     string            `json:"note,omitempty"`  // what the scenario shows
+	LLM      []Reply           `json:"llm,omitempty"`   // what the model says, one a call: see llm.go
 	Racy     []int             `json:"racy_steps,omitempty"`
 	Steps    []Step            `json:"steps"`
+
+	Line Line `json:"-"` // told by the folder of the file
 }
 
 // Source tells what a case was recorded from.
@@ -39,6 +43,14 @@ type Source struct {
 //	sleep     MS milliseconds
 //	restart   stop the server and start it again on the same data
 //	parallel  send Steps at once; their answers may come in any order
+//	asked     wait until the model was asked Count times
+//	release   let the reply of the model go that is held, or will be
+//	connect   open the websocket Var at Path; the answer is that to the handshake
+//	send      send the body as a text message on the websocket Var
+//	receive   read the recorded frames, and the recorded end, from the websocket Var; with MS, nothing else comes for that long
+//	hangup    close the websocket Var
+//
+// The answers of connect and receive are compared as those of requests are.
 type Step struct {
 	Op    string `json:"op,omitempty"`
 	MS    int    `json:"ms,omitempty"`
@@ -57,7 +69,12 @@ type Step struct {
 	BodyGen *Repeated         `json:"body_gen,omitempty"`
 	Chunked bool              `json:"chunked,omitempty"`
 	Capture map[string]string `json:"capture,omitempty"` // placeholder => JSON pointer into the answer
-	Answer  *Recorded         `json:"response,omitempty"`
+	// Until sends a request again until its answer has these values, JSON pointer => value. Where a recorder receives, a
+	// frame that has them is the last one.
+	Until     map[string]json.RawMessage `json:"until,omitempty"`
+	Count     int                        `json:"count,omitempty"`     // asked: how often; receive: how many frames a recorder receives
+	Unordered bool                       `json:"unordered,omitempty"` // the frames come in any order
+	Answer    *Recorded                  `json:"response,omitempty"`
 }
 
 // Repeated is a body too long to be kept as it is: Prefix, Count times Unit, Suffix.
@@ -69,32 +86,42 @@ type Repeated struct {
 // Recorded is the answer of the real server. Status is 0 where it gave none: it hung.
 type Recorded struct {
 	Status         int               `json:"status"`
-	Headers        map[string]string `json:"headers"`
-	Body           json.RawMessage   `json:"body"`     // the JSON document, or the text as a JSON string
-	Volatile       []string          `json:"volatile"` // JSON pointers: only the form of these values is compared
-	Formats        map[string]string `json:"volatile_format"`
-	Relative       map[string]string `json:"relative"` // JSON pointer => base+n
-	Unordered      []string          `json:"headers_unordered"`
-	LengthVolatile bool              `json:"content_length_volatile"`
-	BodyOmitted    bool              `json:"body_omitted"`
-	BodyElided     bool              `json:"body_elided"` // long strings end in "...<N chars>"
-	Note           string            `json:"note"`
+	Headers        map[string]string `json:"headers,omitempty"`
+	Body           json.RawMessage   `json:"body,omitempty"`     // the JSON document, or the text as a JSON string
+	Volatile       []string          `json:"volatile,omitempty"` // JSON pointers: only the form of these values is compared
+	Formats        map[string]string `json:"volatile_format,omitempty"`
+	Relative       map[string]string `json:"relative,omitempty"` // JSON pointer => base+n
+	Unordered      []string          `json:"headers_unordered,omitempty"`
+	LengthVolatile bool              `json:"content_length_volatile,omitempty"`
+	BodyOmitted    bool              `json:"body_omitted,omitempty"`
+	BodyElided     bool              `json:"body_elided,omitempty"` // long strings end in "...<N chars>"
+	Note           string            `json:"note,omitempty"`
+	Frames         []json.RawMessage `json:"frames,omitempty"` // of a receive: JSON documents
+	End            *End              `json:"end,omitempty"`    // of a receive: how the server closed the websocket
 }
 
-// Cases returns the embedded cases in the order of their names. The result is the caller's; the steps are shared and must not be changed.
-func Cases() []Case {
-	return append([]Case(nil), loadCases()...)
+// End is the close frame of a websocket.
+type End struct {
+	Code   int    `json:"code"`
+	Reason string `json:"reason,omitempty"`
 }
 
-var loadCases = sync.OnceValue(func() (cases []Case) {
-	eachCase(func(c *Case) { cases = append(cases, *c) })
+// Cases returns the cases of V0: V0.Cases().
+func Cases() []Case { return V0.Cases() }
+
+// loadCases reads the cases of all lines.
+var loadCases = sync.OnceValue(func() map[Line][]Case {
+	cases := map[Line][]Case{}
+	for line := range recordings {
+		line.eachCase(func(c *Case) { cases[line] = append(cases[line], *c) })
+	}
 	return cases
 })
 
-// eachCase reads the embedded cases in the order of their names, one after the
-// other.
-func eachCase(f func(*Case)) {
-	files, err := fs.Glob(caseFiles, "cases/*.json")
+// eachCase reads the embedded cases of a line in the order of their names, one
+// after the other.
+func (l Line) eachCase(f func(*Case)) {
+	files, err := fs.Glob(caseFiles, recordings[l].folder+"/*.json")
 	if err != nil {
 		panic(err) // a constant pattern
 	}
@@ -110,13 +137,14 @@ func eachCase(f func(*Case)) {
 		if c.Name != strings.TrimSuffix(path.Base(name), ".json") {
 			panic(fmt.Sprintf("%s holds case %q", name, c.Name))
 		}
+		c.Line = l
 		f(&c)
 	}
 }
 
-// parseCase reads one file of cases/. Members and operations that this package does not know are an error, so that
-// nothing of a recording is overlooked.
-func parseCase(b []byte) (Case, error) {
+// ParseCase reads one file of cases, or one that is to be recorded. Members and operations that this package does not
+// know are an error, so that nothing of a recording is overlooked.
+func ParseCase(b []byte) (Case, error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	var c Case
@@ -124,21 +152,34 @@ func parseCase(b []byte) (Case, error) {
 		return Case{}, err
 	}
 	for i, s := range c.Steps {
-		requests := s.Steps
 		switch s.Op {
-		case "":
-			requests = c.Steps[i : i+1]
-		case "settle", "sleep", "restart", "parallel":
+		case "", "settle", "sleep", "restart", "parallel", "release", "asked":
+		case "connect", "send", "receive", "hangup":
+			if s.Var == "" {
+				return Case{}, fmt.Errorf("step %d: a websocket without a name", i)
+			}
 		default:
 			return Case{}, fmt.Errorf("step %d: no such operation: %q", i, s.Op)
 		}
-		for _, r := range requests {
-			if r.Method == "" || r.Answer == nil {
-				return Case{}, fmt.Errorf("step %d: a request without method or answer", i)
-			}
-		}
 	}
-	return c, nil
+	var err error
+	c.each(func(id string, s *Step) {
+		if s.Method == "" && s.isRequest() {
+			err = fmt.Errorf("step %s: a request without method", id)
+		}
+	})
+	return c, err
+}
+
+// parseCase reads one file of cases: every request has its answer.
+func parseCase(b []byte) (Case, error) {
+	c, err := ParseCase(b)
+	c.each(func(id string, s *Step) {
+		if s.Answer == nil && err == nil {
+			err = fmt.Errorf("step %s: a request without answer", id)
+		}
+	})
+	return c, err
 }
 
 // body returns the request's body before its placeholders are filled in, and whether it may have any.
@@ -157,11 +198,12 @@ func (s *Step) body() (b []byte, template bool, err error) {
 // isRequest tells a request from an operation between requests.
 func (s *Step) isRequest() bool { return s.Op == "" }
 
-// each calls f for every request of c with its name: "3" for the fourth step, "3.0" for the first of its parallel ones.
+// each calls f for every request of c, and whatever else is answered, with its name: "3" for the fourth step, "3.0" for
+// the first of its parallel ones.
 func (c *Case) each(f func(id string, s *Step)) {
 	for i := range c.Steps {
 		s := &c.Steps[i]
-		if s.isRequest() {
+		if s.isRequest() || s.Op == "connect" || s.Op == "receive" {
 			f(strconv.Itoa(i), s)
 		}
 		for j := range s.Steps {

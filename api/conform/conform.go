@@ -60,6 +60,7 @@ type Runtime interface {
 
 // Options choose what is run. The zero value runs everything that is safe for any server.
 type Options struct {
+	Line          Line         // whose cases are run
 	Only          []string     // names or patterns (path.Match) of cases; all if empty
 	AllowSettings bool         // also cases of the group Settings, and what makes conversations possible; see Report.Remains
 	AllowHarm     bool         // also cases of the group Harm
@@ -104,7 +105,7 @@ func realSleep(ctx context.Context, d time.Duration) {
 // pattern of Only or a declared difference makes no sense; with the report so far, if ctx ended or a server did not start.
 // Differences are not an error: ask Report.OK.
 func Run(ctx context.Context, target Target, options Options) (Report, error) {
-	return run(ctx, target, options, Cases())
+	return run(ctx, target, options, options.Line.Cases())
 }
 
 func run(ctx context.Context, target Target, options Options, cases []Case) (Report, error) {
@@ -126,6 +127,7 @@ func run(ctx context.Context, target Target, options Options, cases []Case) (Rep
 		return Report{}, err
 	}
 	r := &runner{target: target, base: base, options: options}
+	defer func() { r.model.close() }()
 	report := Report{Target: target.URL, Started: options.clock.now().UTC()}
 	if r.owned() {
 		err = r.runCases(ctx, chosen, &report)

@@ -2,7 +2,7 @@ package conform
 
 import (
 	"bytes"
-	_ "embed"
+	"embed"
 	"errors"
 	"fmt"
 	"io"
@@ -50,17 +50,11 @@ var reasonStatuses = map[string][]int{
 // Gives tells whether a status is one that is answered for the reason of x.
 func (x Difference) Gives(status int) bool { return slices.Contains(reasonStatuses[x.Reason], status) }
 
-//go:embed differences.yaml
-var declared []byte
+//go:embed differences.yaml differences-agentserver.yaml
+var declared embed.FS
 
-// Declared returns the declared differences of this project's server, run strictly and without settings.
-func Declared() []Difference {
-	d, err := ParseDifferences(declared)
-	if err != nil {
-		panic("differences.yaml: " + err.Error()) // part of the program; a test reads it
-	}
-	return d
-}
+// Declared returns the declared differences of this project's V0 server: V0.Declared().
+func Declared() []Difference { return V0.Declared() }
 
 // ParseDifferences reads a file of differences. All that is wrong with it is reported together: members missing or
 // unknown, a reason that is not in Reasons, a difference declared twice.

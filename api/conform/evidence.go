@@ -39,7 +39,7 @@ type Index struct{ kinds map[Kind]*Recordings }
 func NewIndex(call func(method, path string) string) *Index {
 	x := &Index{map[Kind]*Recordings{}}
 	declared := Declared()
-	eachCase(func(c *Case) {
+	V0.eachCase(func(c *Case) {
 		only := c.Requests() == 1
 		c.each(func(id string, s *Step) {
 			path, _, _ := strings.Cut(s.Path, "?")

@@ -33,6 +33,8 @@ const (
 	Env Group = "env"
 	// Restart: the server is stopped and started on the same data. As Env.
 	Restart Group = "restart"
+	// Fresh: the recording says that its answers hold on a server which nobody has used yet. As Env.
+	Fresh Group = "fresh"
 )
 
 // Groups returns the groups of c, sorted; none means that any server may be sent it.
@@ -45,6 +47,17 @@ func (c *Case) Groups() []Group {
 	}
 	add(Env, len(c.Env) > 0)
 	add(Restart, slices.ContainsFunc(c.Steps, func(s Step) bool { return s.Op == "restart" }))
+	add(Fresh, c.Fresh)
+	if c.Line == AgentServer {
+		add(Agent, len(c.LLM) > 0)
+		c.each(func(_ string, s *Step) {
+			if g := s.agentServerGroup(); g != "" {
+				add(g, true)
+			}
+		})
+		slices.Sort(groups)
+		return groups
+	}
 	preamble := c.hasPreamble()
 	c.each(func(id string, s *Step) {
 		add(Settings, s.writesSettings() && !(preamble && id == "0"))

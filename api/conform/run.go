@@ -22,6 +22,8 @@ const (
 	unreadable     = 3 * time.Second  // for events that are answered by an error, on a server that the run did not start
 	writing        = 300 * time.Millisecond
 	cleanTimeout   = 30 * time.Second // for the requests that delete what was made
+	untilTimeout   = 30 * time.Second // for an answer to have the values that a step waits for
+	pollInterval   = 50 * time.Millisecond
 	keyHeader      = "X-Session-API-Key"
 )
 
@@ -35,6 +37,7 @@ type runner struct {
 	options Options
 	pace    *pace
 	ground  ground
+	model   *model // the stand-in for an LLM; nil until a case needs it
 	// notDeleted are the paths of what the run made on a server that it did not start, and could not delete.
 	notDeleted []string
 	remains    []string // what else it changed there, and no request can put back
@@ -58,12 +61,13 @@ type scenario struct {
 	fixed   map[string]bool // ids that stand in the case and were asked for: nobody's
 	mine    map[string]bool // ids, as in a path, of the conversations that this case made
 	secrets map[string]bool // names of the secrets that this case made
+	sockets map[string]*socket
 	result  *CaseResult
 }
 
 func (r *runner) newScenario(c *Case) *scenario {
 	return &scenario{runner: r, c: c, base: r.base, key: r.target.Key, vars: vars{}, due: map[string]bool{}, posted: map[string]bool{},
-		fixed: map[string]bool{}, mine: map[string]bool{}, secrets: map[string]bool{},
+		fixed: map[string]bool{}, mine: map[string]bool{}, secrets: map[string]bool{}, sockets: map[string]*socket{},
 		result: &CaseResult{Name: c.Name, Recorded: c.Recorded, Note: c.Note, Groups: c.Groups()}}
 }
 
@@ -101,7 +105,17 @@ func (s *scenario) run(ctx context.Context) (err error) {
 		}
 	}
 	s.vars["host"] = s.base.Host
-	s.rules = analyse(s.c, s.runtime != nil)
+	if s.c.Line == V0 {
+		s.rules = analyse(s.c, s.runtime != nil)
+	}
+	if len(s.c.LLM) > 0 {
+		base, err := s.stand(s.c)
+		if err != nil {
+			return fmt.Errorf("case %s: %w", s.c.Name, err)
+		}
+		s.vars["llm"] = base
+	}
+	defer s.hangUpAll()
 	for i := range s.c.Steps {
 		if ctx.Err() != nil {
 			s.rest(i, NotApplicable, stopped)
@@ -125,6 +139,8 @@ func (r *runner) leaveOut(c *Case) (o Outcome, reason string, notAllowed []Group
 			return NotApplicable, needsEnv(c.Env), nil
 		case g == Restart:
 			return NotApplicable, "needs a restart of the server", nil
+		case g == Fresh:
+			return NotApplicable, "needs a server that nobody has used yet", nil
 		case !r.options.allows(g):
 			reason += ", " + string(g)
 			notAllowed = append(notAllowed, g)
@@ -185,7 +201,7 @@ func (s *scenario) rest(i int, o Outcome, reason string) {
 }
 
 func (s *scenario) record(id string, st *Step, r StepResult) {
-	r.Step, r.Request = id, st.Method+" "+st.Path
+	r.Step, r.Request = id, strings.TrimSpace(st.Op+" "+st.Var+st.Method+" "+st.Path)
 	s.result.Steps = append(s.result.Steps, r)
 }
 
@@ -214,6 +230,18 @@ func (s *scenario) step(ctx context.Context, id string, st *Step) error {
 		return s.moved()
 	case "parallel":
 		s.parallel(ctx, id, st)
+	case "release":
+		s.model.release(s.c.Name)
+	case "asked":
+		return s.model.wasAsked(ctx, s.c.Name, st.Count)
+	case "connect":
+		s.connect(ctx, id, st)
+	case "send":
+		return s.say(ctx, st)
+	case "receive":
+		s.receive(ctx, id, st)
+	case "hangup":
+		s.hangUp(st.Var)
 	default:
 		s.request(ctx, id, st)
 	}
@@ -272,6 +300,10 @@ func (s *scenario) request(ctx context.Context, id string, st *Step) {
 		return
 	}
 	a := s.send(ctx, m, st)
+	for begun := s.options.clock.now(); !a.has(st.Until) && ctx.Err() == nil && s.options.clock.now().Sub(begun) < untilTimeout; {
+		s.options.clock.sleep(ctx, pollInterval)
+		a = s.send(ctx, m, st)
+	}
 	if a.Status == 0 && ctx.Err() != nil {
 		s.record(id, st, StepResult{Outcome: NotApplicable, Note: stopped})
 		return
@@ -294,7 +326,7 @@ func (s *scenario) request(ctx context.Context, id string, st *Step) {
 // event or the data of a conversation. A server that the run did not start may do so; the request is sent again, once, for
 // none of these changes anything that the first one did not.
 func (s *scenario) caughtWriting(st *Step, a Answer) bool {
-	if s.owned() || st.Answer.Status != http.StatusOK {
+	if s.owned() || st.Answer.Status != http.StatusOK || s.c.Line != V0 {
 		return false
 	}
 	_, operation, ok := conversation(st.Path)
@@ -336,7 +368,7 @@ func (s *scenario) withhold(id string, st *Step) (Outcome, string) {
 	if st.createsSecret() && !deletable(st.json().str("name")) {
 		return NotApplicable, "no request could delete the secret again"
 	}
-	if reason := s.c.needsFresh(st, s.options.AllowSettings); reason != "" {
+	if reason := s.c.needsFresh(st, s.options.AllowSettings); reason != "" && s.c.Line == V0 {
 		return NotApplicable, reason
 	}
 	return "", ""
@@ -485,14 +517,7 @@ func (s *scenario) judge(id string, st *Step, m message, a Answer) StepResult {
 	if len(diffs) == 0 {
 		return r
 	}
-	for _, d := range diffs {
-		x, ok := s.declaredFor(id, d)
-		if !ok {
-			r.Undeclared = append(r.Undeclared, d)
-			continue
-		}
-		r.Declared = append(r.Declared, DeclaredDiff{d, x})
-	}
+	r.Undeclared, r.Declared = s.declare(id, diffs)
 	switch {
 	case len(r.Undeclared) == 0:
 		r.Outcome = OnPurpose
@@ -545,6 +570,18 @@ func (s *scenario) leniency(a Answer) string {
 	return ""
 }
 
+// declare tells the differences that are declared from the others.
+func (s *scenario) declare(id string, diffs []Diff) (undeclared []Diff, declared []DeclaredDiff) {
+	for _, d := range diffs {
+		if x, ok := s.declaredFor(id, d); ok {
+			declared = append(declared, DeclaredDiff{d, x})
+		} else {
+			undeclared = append(undeclared, d)
+		}
+	}
+	return undeclared, declared
+}
+
 func (s *scenario) declaredFor(id string, d Diff) (Difference, bool) {
 	for _, x := range s.options.Differences {
 		if x.Case == s.c.Name && x.Step == id && x.Covers(d) {
@@ -592,6 +629,9 @@ func (s *scenario) listed(st *Step) view {
 	}
 	if s.owned() {
 		return view{}
+	}
+	if s.c.Line == AgentServer {
+		return s.agentServerListed(st)
 	}
 	switch {
 	case st.lists():
@@ -693,7 +733,8 @@ func (s *scenario) isNobodys(ctx context.Context, id string) bool {
 		return true
 	}
 	a, body := s.own(ctx, http.MethodGet, "/api/conversations/"+id, "")
-	return a.Status == http.StatusNotFound || a.Status == http.StatusOK && body.kind == 'n'
+	return a.Status == http.StatusNotFound || a.Status == http.StatusOK && body.kind == 'n' ||
+		s.c.Line == AgentServer && a.Status == http.StatusUnprocessableEntity
 }
 
 // clean deletes what the case made, also when the run is being stopped.
@@ -738,10 +779,8 @@ func (s *scenario) note(m message, st *Step, a Answer) {
 	if a.Status/100 != 2 {
 		return
 	}
-	if st.creates() {
-		if body, err := parseJSON(a.Body); err == nil && body.str("conversation_id") != "" {
-			s.mine[url.PathEscape(body.str("conversation_id"))] = true
-		}
+	for _, id := range s.made(st, a) {
+		s.mine[id] = true
 	}
 	old, changes := strings.CutPrefix(m.target, "/api/secrets/")
 	if m.target == "/api/secrets" && st.Method == http.MethodPost || changes && st.Method == http.MethodPut && s.secrets[old] {

@@ -1,28 +1,63 @@
 package conform
 
 import (
+	"crypto/rand"
 	"fmt"
+	"maps"
 	"regexp"
 	"strconv"
 	"strings"
 )
 
 // vars are the values of a scenario's placeholders: {{cid}} and other captured values, {{cid:5}} their first five
-// characters, {{base}} and {{base+3}} counted from the id that settle found, {{host}} the server's host and port, {{ws}} a
-// conversation's workspace folder and {{root}} the folder above it. No request tells the last two: the first answer
-// that holds one of them sets it, every later one must agree.
+// characters, {{cid:hex}} those of a UUID without its dashes, {{base}} and {{base+3}} counted from the id that settle
+// found, {{host}} the server's host and port, {{llm}} the address of the model, {{ws}} a conversation's workspace folder
+// and {{root}} the folder above it, {{id1}} a UUID, {{hex1}} one without dashes, {{time1}} a date and time without its
+// zone. No request tells the last five: the first answer that holds one of them sets it, every later one must agree.
+// {{new1}} is a UUID of the engine's own; {{text}} and {{number}} are anything of that form.
 type vars map[string]string
 
-var placeholder = regexp.MustCompile(`\{\{([a-z]+[0-9]*)(?:(:|[+-])([0-9]+))?\}\}`)
+var placeholder = regexp.MustCompile(`\{\{([a-z]+[0-9]*)(?:(:|[+-])([0-9]+|hex))?\}\}`)
 
-// learned are the placeholders that an answer may set.
-func learned(name string) bool { return name == "ws" || name == "root" }
+const (
+	uuidForm = `[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`
+	hexForm  = `[0-9a-f]{32}`
+	timeForm = `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?`
+)
+
+var numbered = regexp.MustCompile(`\A(id|hex|time)[0-9]+\z`)
+
+// form is the regular expression of what an answer may set the placeholder to; "" if it may not.
+func form(name string) string {
+	if name == "ws" || name == "root" {
+		return `.+?`
+	}
+	if m := numbered.FindStringSubmatch(name); m != nil {
+		return map[string]string{"id": uuidForm, "hex": hexForm, "time": timeForm}[m[1]]
+	}
+	return ""
+}
+
+// anyForm are the forms of the placeholders that have no value.
+var anyForm = map[string]string{"text": `(?s:.*?)`, "number": `-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?`}
+
+func (v vars) clone() vars { return maps.Clone(v) }
+
+// take sets what is set in the others.
+func (v vars) take(others vars) { maps.Copy(v, others) }
 
 // lookup returns the value of one placeholder match (as found by FindStringSubmatch).
 func (v vars) lookup(m []string) (string, bool) {
 	value, ok := v[m[1]]
+	if !ok && strings.HasPrefix(m[1], "new") {
+		value, ok = newUUID(), true
+		v[m[1]] = value
+	}
 	if !ok || m[2] == "" {
 		return value, ok
+	}
+	if m[3] == "hex" {
+		return strings.ReplaceAll(value, "-", ""), m[2] == ":"
 	}
 	n, err := strconv.Atoi(m[2][len(m[2])-len(strings.TrimLeft(m[2], ":")):] + m[3])
 	if err != nil {
@@ -73,9 +108,11 @@ func (v vars) matches(recorded, got string) bool {
 		switch {
 		case ok:
 			pattern.WriteString(regexp.QuoteMeta(value))
-		case learned(m[1]):
-			pattern.WriteString(`(.+?)`)
+		case form(m[1]) != "" && m[2] == "":
+			pattern.WriteString(`(` + form(m[1]) + `)`)
 			names = append(names, m[1])
+		case anyForm[m[1]] != "":
+			pattern.WriteString(anyForm[m[1]])
 		default:
 			pattern.WriteString(regexp.QuoteMeta(m[0]))
 		}
@@ -97,4 +134,12 @@ func (v vars) matches(recorded, got string) bool {
 		v[name] = value
 	}
 	return true
+}
+
+// newUUID returns a random UUID (RFC 9562, version 4).
+func newUUID() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
