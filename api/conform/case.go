@@ -71,10 +71,9 @@ type Step struct {
 	Capture map[string]string `json:"capture,omitempty"` // placeholder => JSON pointer into the answer
 	// Until sends a request again until its answer has these values, JSON pointer => value. Where a recorder receives, a
 	// frame that has them is the last one.
-	Until     map[string]json.RawMessage `json:"until,omitempty"`
-	Count     int                        `json:"count,omitempty"`     // asked: how often; receive: how many frames a recorder receives
-	Unordered bool                       `json:"unordered,omitempty"` // the frames come in any order
-	Answer    *Recorded                  `json:"response,omitempty"`
+	Until  map[string]json.RawMessage `json:"until,omitempty"`
+	Count  int                        `json:"count,omitempty"` // asked: how often; receive: how many frames a recorder receives
+	Answer *Recorded                  `json:"response,omitempty"`
 }
 
 // Repeated is a body too long to be kept as it is: Prefix, Count times Unit, Suffix.

@@ -50,6 +50,7 @@ type view struct {
 	// foreign: the run did not start the server. It may have another kind of runtime than the recorded one, which tells
 	// itself by other statuses, such as STATUS$READY, and secrets.
 	foreign bool
+	line    Line
 }
 
 // partial tells whether v leaves anything out.
@@ -278,6 +279,11 @@ func (c *comparison) array(pointer string, want, got value) {
 		indices = slices.DeleteFunc(indices, func(i int) bool { return !c.view.own(want.list[i]) })
 		got.list = slices.DeleteFunc(slices.Clone(got.list), func(v value) bool { return !c.view.own(v) })
 	}
+	if c.view.line == AgentServer {
+		slices.SortStableFunc(indices, func(i, j int) int { return want.list[i].floating() - want.list[j].floating() })
+		got.list = slices.Clone(got.list)
+		slices.SortStableFunc(got.list, func(a, b value) int { return a.floating() - b.floating() })
+	}
 	if len(indices) != len(got.list) {
 		var kept value
 		kept.kind = '['
@@ -293,7 +299,11 @@ func (c *comparison) array(pointer string, want, got value) {
 		slices.SortFunc(got.list, func(a, b value) int { return strings.Compare(a.text, b.text) })
 	}
 	for i, at := range indices {
-		c.value(element(pointer, at), want.list[at], got.list[i])
+		w, g := want.list[at], got.list[i]
+		if c.view.line == AgentServer && w.floating()+g.floating() == 2 {
+			w, g = w.without("parent_id"), g.without("parent_id")
+		}
+		c.value(element(pointer, at), w, g)
 	}
 }
 

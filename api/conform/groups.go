@@ -50,6 +50,7 @@ func (c *Case) Groups() []Group {
 	add(Fresh, c.Fresh)
 	if c.Line == AgentServer {
 		add(Agent, len(c.LLM) > 0)
+		add(Harm, slices.ContainsFunc(c.LLM, Reply.works))
 		c.each(func(_ string, s *Step) {
 			if g := s.agentServerGroup(); g != "" {
 				add(g, true)

@@ -64,6 +64,11 @@ func (s *Step) agentServerGroup() Group {
 	return ""
 }
 
+// works tells whether a tool is called that changes files or runs commands on the server's machine.
+func (r Reply) works() bool {
+	return slices.ContainsFunc(r.Calls, func(c Call) bool { return c.Name == "terminal" || c.Name == "file_editor" })
+}
+
 // made returns the ids, as in a path, of the conversations that the answer to st says were made.
 func (s *scenario) made(st *Step, a Answer) (ids []string) {
 	body, err := parseJSON(a.Body)
@@ -100,4 +105,23 @@ func (s *scenario) agentServerListed(st *Step) view {
 // OwnServer tells whether c must have a server that no other case uses: it restarts it, needs an environment, or no data.
 func (c *Case) OwnServer() bool {
 	return len(c.Env) > 0 || c.Fresh || slices.ContainsFunc(c.Steps, func(s Step) bool { return s.Op == "restart" })
+}
+
+// floating is 1 for the agent server's update of a conversation's statistics. It comes some time after a call of the
+// model: between which other events, and so what its parent is, differs from run to run.
+func (v value) floating() int {
+	if v.kind == '{' && v.str("kind") == "ConversationStateUpdateEvent" && v.str("key") == "stats" {
+		return 1
+	}
+	return 0
+}
+
+// without is an object without a member.
+func (v value) without(key string) value {
+	i := slices.Index(v.keys, key)
+	if i < 0 {
+		return v
+	}
+	v.keys, v.list = slices.Concat(v.keys[:i], v.keys[i+1:]), slices.Concat(v.list[:i], v.list[i+1:])
+	return v
 }

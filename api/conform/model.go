@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -46,21 +47,33 @@ type script struct {
 	released chan struct{}
 }
 
-// stand lets the runner's model speak for c, and returns the address for {{llm}}.
-func (r *runner) stand(c *Case) (string, error) {
-	if r.model == nil {
+// stand lets the runner's model speak for the case, with what is captured by now, and sets {{llm}}.
+func (s *scenario) stand() error {
+	if s.model == nil {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
-			return "", fmt.Errorf("a stand-in for the model: %w", err)
+			return fmt.Errorf("a stand-in for the model: %w", err)
 		}
-		r.model = &model{base: "http://" + ln.Addr().String(), scripts: map[string]*script{}}
-		r.model.server = &http.Server{Handler: r.model}
-		go r.model.server.Serve(ln) // ends with close
+		s.model = &model{base: "http://" + ln.Addr().String(), scripts: map[string]*script{}}
+		s.model.server = &http.Server{Handler: s.model}
+		go s.model.server.Serve(ln) // ends with close
 	}
-	r.model.mu.Lock()
-	defer r.model.mu.Unlock()
-	r.model.scripts[c.Name] = &script{replies: c.LLM, changed: make(chan struct{}), released: make(chan struct{}, 100)}
-	return r.model.base + "/" + c.Name, nil
+	replies := slices.Clone(s.c.LLM)
+	for i := range replies {
+		replies[i].Calls = slices.Clone(replies[i].Calls)
+		for j := range replies[i].Calls {
+			call := &replies[i].Calls[j]
+			var err error
+			if call.Arguments, err = s.vars.expand(call.Arguments, s.due); err != nil {
+				return err
+			}
+		}
+	}
+	s.model.mu.Lock()
+	defer s.model.mu.Unlock()
+	s.model.scripts[s.c.Name] = &script{replies: replies, changed: make(chan struct{}), released: make(chan struct{}, 100)}
+	s.vars["llm"] = s.model.base + "/" + s.c.Name
+	return nil
 }
 
 func (m *model) close() {
@@ -70,6 +83,9 @@ func (m *model) close() {
 }
 
 func (m *model) script(name string) *script {
+	if m == nil {
+		return nil
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.scripts[name]

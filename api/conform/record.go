@@ -39,12 +39,6 @@ func (r Recorder) Record(ctx context.Context, server Server, c Case) (Case, erro
 		return Case{}, err
 	}
 	defer s.hangUpAll()
-	if len(c.LLM) > 0 {
-		var err error
-		if s.vars["llm"], err = s.stand(&c); err != nil {
-			return Case{}, err
-		}
-	}
 	maps.Copy(s.vars, r.Places)
 	k := &keeper{Recorder: r, vars: s.vars, sent: c.requests(), next: map[string]int{}}
 	for i := range c.Steps {

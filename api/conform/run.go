@@ -108,13 +108,6 @@ func (s *scenario) run(ctx context.Context) (err error) {
 	if s.c.Line == V0 {
 		s.rules = analyse(s.c, s.runtime != nil)
 	}
-	if len(s.c.LLM) > 0 {
-		base, err := s.stand(s.c)
-		if err != nil {
-			return fmt.Errorf("case %s: %w", s.c.Name, err)
-		}
-		s.vars["llm"] = base
-	}
 	defer s.hangUpAll()
 	for i := range s.c.Steps {
 		if ctx.Err() != nil {
@@ -262,6 +255,11 @@ func (s *scenario) pause(st *Step) time.Duration {
 func (s *scenario) prepare(st *Step) (message, error) {
 	m := message{method: st.Method, chunked: st.Chunked}
 	var errs [2]error
+	if len(s.c.LLM) > 0 && s.vars["llm"] == "" && strings.Contains(st.BodyRaw, "{{llm}}") {
+		if err := s.stand(); err != nil {
+			return message{}, err
+		}
+	}
 	m.target, errs[0] = s.vars.expand(st.Path, s.due)
 	for _, h := range st.Headers {
 		v, err := s.vars.expand(h[1], s.due)
@@ -471,7 +469,7 @@ func (s *scenario) parallel(ctx context.Context, id string, group *Step) {
 	for i := range group.Steps {
 		st := &group.Steps[i]
 		at := slices.IndexFunc(free, func(n int) bool {
-			return len(compare(st.Method, st.Answer, answers[n], s.vars, view{})) == 0
+			return len(compare(st.Method, st.Answer, answers[n], s.vars, view{line: s.c.Line})) == 0
 		})
 		if at < 0 {
 			unmatched = append(unmatched, i)
@@ -487,7 +485,7 @@ func (s *scenario) parallel(ctx context.Context, id string, group *Step) {
 // judge compares the answer with the recorded one and names the outcome.
 func (s *scenario) judge(id string, st *Step, m message, a Answer) StepResult {
 	whole, lenient := s.listed(st), s.leniency(a)
-	whole.foreign = !s.owned()
+	whole.foreign, whole.line = !s.owned(), s.c.Line
 	diffs := compare(st.Method, st.Answer, a, s.vars, whole)
 	r := StepResult{Outcome: Held}
 	switch {

@@ -144,65 +144,27 @@ func (s *scenario) receive(ctx context.Context, id string, st *Step) {
 // maxQuiet bounds how long nothing must come for it to be as recorded that nothing came.
 const maxQuiet = 200 * time.Millisecond
 
-// compareFrames returns what differs: /frames/N and below, N counted in the recording, and /end.
+// compareFrames returns what differs: /frames, /frames/N and below, N counted in the recording, and /end.
 func (s *scenario) compareFrames(st *Step, frames []string, end *End) []Diff {
-	c := &comparison{want: &Recorded{}, vars: s.vars, view: view{foreign: !s.owned()}}
-	one := func(c *comparison, i int, frame string) {
-		pointer := fmt.Sprintf("/frames/%d", i)
-		want, err := parseJSON(st.Answer.Frames[i])
-		got, err2 := parseJSON([]byte(frame))
-		if err = errors.Join(err, err2); err != nil {
-			c.differ(pointer, string(st.Answer.Frames[i]), fmt.Sprintf("%q: %v", frame, err))
-			return
-		}
-		c.value(pointer, want, got)
-	}
-	if st.Unordered {
-		frames = s.inRecordedOrder(st, frames, one)
-	}
-	for i := range max(len(frames), len(st.Answer.Frames)) {
-		pointer := fmt.Sprintf("/frames/%d", i)
-		switch {
-		case i >= len(frames):
-			c.differ(pointer, string(st.Answer.Frames[i]), absent)
-		case i >= len(st.Answer.Frames):
-			c.differ(pointer, absent, frames[i])
-		default:
-			one(c, i, frames[i])
-		}
-	}
+	c := &comparison{want: &Recorded{}, vars: s.vars, view: view{foreign: !s.owned(), line: s.c.Line}}
+	c.value("/frames", documents(st.Answer.texts()), documents(frames))
 	if want := st.Answer.End; want != nil && end == nil || want == nil && end != nil || want != nil && *want != *end {
 		c.differ("/end", endText(want), endText(end))
 	}
 	return c.diffs
 }
 
-// inRecordedOrder puts frames that equal recorded ones where those are; the others fill the gaps as they came.
-func (s *scenario) inRecordedOrder(st *Step, frames []string, one func(*comparison, int, string)) []string {
-	ordered := make([]string, len(st.Answer.Frames))
-	taken := make([]bool, len(ordered))
-	var rest []string
-next:
-	for _, frame := range frames {
-		for i := range ordered {
-			trial := &comparison{want: &Recorded{}, vars: s.vars.clone()}
-			if taken[i] {
-				continue
-			}
-			if one(trial, i, frame); len(trial.diffs) == 0 {
-				ordered[i], taken[i] = frame, true
-				s.vars.take(trial.vars)
-				continue next
-			}
+// documents is a list of JSON documents; what is none of them is a text.
+func documents(texts []string) value {
+	list := value{kind: '['}
+	for _, text := range texts {
+		v, err := parseJSON([]byte(text))
+		if err != nil {
+			v = value{kind: '"', text: text}
 		}
-		rest = append(rest, frame)
+		list.list = append(list.list, v)
 	}
-	for i := range ordered {
-		if !taken[i] && len(rest) > 0 {
-			ordered[i], rest = rest[0], rest[1:]
-		}
-	}
-	return append(ordered, rest...)
+	return list
 }
 
 func (w *Recorded) texts() (texts []string) {

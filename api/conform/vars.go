@@ -3,7 +3,6 @@ package conform
 import (
 	"crypto/rand"
 	"fmt"
-	"maps"
 	"regexp"
 	"strconv"
 	"strings"
@@ -40,11 +39,6 @@ func form(name string) string {
 
 // anyForm are the forms of the placeholders that have no value.
 var anyForm = map[string]string{"text": `(?s:.*?)`, "number": `-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?`}
-
-func (v vars) clone() vars { return maps.Clone(v) }
-
-// take sets what is set in the others.
-func (v vars) take(others vars) { maps.Copy(v, others) }
 
 // lookup returns the value of one placeholder match (as found by FindStringSubmatch).
 func (v vars) lookup(m []string) (string, bool) {

@@ -13,8 +13,8 @@ const longest = 500
 // kept tells what of an answer is no more than its kind, by a member's name or "parent.name".
 var kept = map[string]string{
 	// measured or of the machine
-	"latency": "{{number}}", "uptime": "{{number}}", "idle_time": "{{number}}", "timestamp.latency": "{{number}}",
-	"python_version": "{{text}}", "current_datetime": "{{any}}", "pid": "{{number}}", "py_interpreter_path": "{{any}}", "username": "{{any}}", "hostname": "{{any}}",
+	"latency": "{{number}}", "uptime": "{{number}}", "idle_time": "{{number}}",
+	"python_version": "{{text}}", "current_datetime": "{{any}}", "pid": "{{number}}", "forgotten_event_ids": "{{list}}", "py_interpreter_path": "{{any}}", "username": "{{any}}", "hostname": "{{any}}",
 	// upstream's texts
 	"system_prompt.text": "{{text}}", "dynamic_context.text": "{{text}}", "function.description": "{{text}}", "tools.description": "{{text}}",
 	"tools.parameters": "{{object}}", "function.parameters": "{{object}}", "tools.input_schema": "{{any}}", "description": "{{text}}",
@@ -22,7 +22,7 @@ var kept = map[string]string{
 
 // trimmed are long parts that every conversation has, kept whole in the cases called …_full.
 var trimmed = map[string]string{
-	"agent": "{{any}}", "tools": "{{list}}",
+	"agent": "{{any}}", "tools": "{{list}}", "usage_to_metrics": "{{object}}", "tool_module_qualnames": "{{object}}",
 }
 
 // recorder is how a case is recorded.

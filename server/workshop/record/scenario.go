@@ -15,9 +15,16 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
+// commonFile holds what all files of scenarios refer to by name: it is read before each of them.
+const commonFile = "common.yaml"
+
 // readScenarios reads all files of a folder. Their form is told in README.md.
 func readScenarios(folder string) (cases []conform.Case, err error) {
 	files, err := filepath.Glob(filepath.Join(folder, "*.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	common, err := os.ReadFile(filepath.Join(folder, commonFile))
 	if err != nil {
 		return nil, err
 	}
@@ -26,7 +33,10 @@ func readScenarios(folder string) (cases []conform.Case, err error) {
 		if err != nil {
 			return nil, err
 		}
-		more, err := parseScenarios(text)
+		if filepath.Base(file) == commonFile {
+			continue
+		}
+		more, err := parseScenarios(append(slices.Clone(common), text...))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", filepath.Base(file), err)
 		}
@@ -91,6 +101,7 @@ func parseScenario(n *yaml.Node) (conform.Case, error) {
 
 // parseStep turns one entry of a scenario's steps into steps of a case.
 func parseStep(n *yaml.Node) ([][]byte, error) {
+	n = resolved(n)
 	first, body := n.Value, (*yaml.Node)(nil)
 	extra := map[string]json.RawMessage{}
 	if n.Kind == yaml.MappingNode {
@@ -177,7 +188,7 @@ func parseStep(n *yaml.Node) ([][]byte, error) {
 func setBody(n *yaml.Node, set func(string, any)) error {
 	n = resolved(n)
 	switch {
-	case n == nil, n.Tag == "!none":
+	case n == nil, n.Tag == "!!null":
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!str":
 		set("body_raw", n.Value)
 	default:
