@@ -236,4 +236,4 @@ func (v value) has(until map[string]json.RawMessage) bool {
 }
 
 // frameTimeout is how long the next frame may take, from a server that works on it.
-const frameTimeout = 20 * time.Second
+const frameTimeout = 60 * time.Second

@@ -78,8 +78,8 @@ func (s *scenario) recordStep(ctx context.Context, k *keeper, st *Step) error {
 		st.Answer = k.answer(a)
 		return nil
 	}
-	a := send(ctx, s.base, m, ownTimeout)
-	for begun := time.Now(); !a.has(st.Until); a = send(ctx, s.base, m, ownTimeout) {
+	a := send(ctx, s.base, m, foreignTimeout)
+	for begun := time.Now(); !a.has(st.Until); a = send(ctx, s.base, m, foreignTimeout) {
 		if time.Since(begun) > untilTimeout || ctx.Err() != nil {
 			return fmt.Errorf("the answer does not become %v: %.1000s", st.Until, a.Body)
 		}

@@ -15,14 +15,14 @@ import (
 )
 
 const (
-	ownTimeout     = 20 * time.Second // for an answer of a server that the run started
+	ownTimeout     = 20 * time.Second // for an answer of a V0 server that the run started
 	foreignTimeout = 60 * time.Second // of any other
 	hangTimeout    = 15 * time.Second // of any other, where the recorded server never answered
 	settleTimeout  = 2 * time.Minute  // for an agent to be quiet
 	unreadable     = 3 * time.Second  // for events that are answered by an error, on a server that the run did not start
 	writing        = 300 * time.Millisecond
 	cleanTimeout   = 30 * time.Second // for the requests that delete what was made
-	untilTimeout   = 30 * time.Second // for an answer to have the values that a step waits for
+	untilTimeout   = 60 * time.Second // for an answer to have the values that a step waits for
 	pollInterval   = 50 * time.Millisecond
 	keyHeader      = "X-Session-API-Key"
 )
@@ -389,7 +389,7 @@ func (s *scenario) guard(m message, st *Step) error {
 func (s *scenario) send(ctx context.Context, m message, st *Step) Answer {
 	s.pace.wait(ctx)
 	timeout := foreignTimeout
-	if s.owned() {
+	if s.owned() && s.options.Line == V0 {
 		timeout = ownTimeout
 	} else if st != nil && st.Answer.Status == 0 {
 		timeout = hangTimeout
@@ -732,7 +732,7 @@ func (s *scenario) isNobodys(ctx context.Context, id string) bool {
 	}
 	a, body := s.own(ctx, http.MethodGet, "/api/conversations/"+id, "")
 	return a.Status == http.StatusNotFound || a.Status == http.StatusOK && body.kind == 'n' ||
-		s.c.Line == AgentServer && a.Status == http.StatusUnprocessableEntity
+		s.options.Line == AgentServer && a.Status == http.StatusUnprocessableEntity
 }
 
 // clean deletes what the case made, also when the run is being stopped.

@@ -26,7 +26,7 @@ func (s *scenario) open(ctx context.Context, m message) (*socket, Answer) {
 	for _, h := range m.headers {
 		header.Add(h[0], h[1])
 	}
-	ctx, cancel := context.WithTimeout(ctx, ownTimeout)
+	ctx, cancel := context.WithTimeout(ctx, foreignTimeout)
 	defer cancel()
 	conn, resp, err := websocket.Dial(ctx, s.base.Scheme+"://"+s.base.Host+m.target, &websocket.DialOptions{HTTPHeader: header})
 	if err != nil {
@@ -109,7 +109,7 @@ func (s *scenario) say(ctx context.Context, st *Step) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, ownTimeout)
+	ctx, cancel := context.WithTimeout(ctx, foreignTimeout)
 	defer cancel()
 	if err := k.conn.Write(ctx, websocket.MessageText, m.body); err != nil {
 		s.result.Notes = append(s.result.Notes, fmt.Sprintf("send on %s: %v", st.Var, err))

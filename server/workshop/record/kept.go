@@ -15,7 +15,9 @@ var kept = map[string]string{
 	// measured or of the machine
 	"latency": "{{number}}", "uptime": "{{number}}", "idle_time": "{{number}}",
 	"python_version": "{{text}}", "current_datetime": "{{any}}", "pid": "{{number}}", "forgotten_event_ids": "{{list}}", "py_interpreter_path": "{{any}}", "username": "{{any}}", "hostname": "{{any}}",
-	// upstream's texts
+	"models": "{{any}}", "providers": "{{list}}",
+	// upstream's documents and texts
+	"paths": "{{object}}", "components": "{{object}}", "sections": "{{list}}", "agents": "{{list}}",
 	"system_prompt.text": "{{text}}", "dynamic_context.text": "{{text}}", "function.description": "{{text}}", "tools.description": "{{text}}",
 	"tools.parameters": "{{object}}", "function.parameters": "{{object}}", "tools.input_schema": "{{any}}", "description": "{{text}}",
 }
@@ -23,6 +25,7 @@ var kept = map[string]string{
 // trimmed are long parts that every conversation has, kept whole in the cases called …_full.
 var trimmed = map[string]string{
 	"agent": "{{any}}", "tools": "{{list}}", "usage_to_metrics": "{{object}}", "tool_module_qualnames": "{{object}}",
+	"agent_settings": "{{object}}",
 }
 
 // recorder is how a case is recorded.
