@@ -29,6 +29,9 @@ var lacking = map[string]string{
 
 // look asks the server for what the chosen cases stand on, before any of them is sent, and tells what a user should know.
 func (r *runner) look(ctx context.Context, chosen, all []Case) {
+	if r.options.Line != V0 {
+		return // its conversations need nothing that is stored, and cases that store something have a server of their own
+	}
 	var sent []*Case
 	for i := range chosen {
 		if outcome, _, _ := r.leaveOut(&chosen[i]); outcome == "" {

@@ -3,7 +3,6 @@ package conform
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -43,7 +42,6 @@ type model struct {
 type script struct {
 	replies  []Reply
 	asked    int
-	changed  chan struct{} // closed, and another one made, when asked changes
 	released chan struct{}
 }
 
@@ -71,7 +69,7 @@ func (s *scenario) stand() error {
 	}
 	s.model.mu.Lock()
 	defer s.model.mu.Unlock()
-	s.model.scripts[s.c.Name] = &script{replies: replies, changed: make(chan struct{}), released: make(chan struct{}, 100)}
+	s.model.scripts[s.c.Name] = &script{replies: replies, released: make(chan struct{}, 100)}
 	s.vars["llm"] = s.model.base + "/" + s.c.Name
 	return nil
 }
@@ -98,27 +96,25 @@ func (m *model) release(name string) {
 	}
 }
 
-// wasAsked waits until the model of a case was asked n times.
-func (m *model) wasAsked(ctx context.Context, name string, n int) error {
+// wasAsked tells how often the model of a case was asked.
+func (m *model) wasAsked(name string) int {
 	s := m.script(name)
 	if s == nil {
-		return errors.New("the case has no model")
+		return 0
 	}
-	ctx, cancel := context.WithTimeout(ctx, untilTimeout)
-	defer cancel()
-	for {
-		m.mu.Lock()
-		asked, changed := s.asked, s.changed
-		m.mu.Unlock()
-		if asked >= n {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("the model was asked %d times within %v, want %d", asked, untilTimeout, n)
-		case <-changed:
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return s.asked
+}
+
+// waitAsked waits until the model of the case was asked n times.
+func (s *scenario) waitAsked(ctx context.Context, n int) error {
+	for begun := s.options.clock.now(); s.model.wasAsked(s.c.Name) < n; s.options.clock.sleep(ctx, pollInterval) {
+		if s.options.clock.now().Sub(begun) > untilTimeout || ctx.Err() != nil {
+			return fmt.Errorf("the model was asked %d times within %v, want %d", s.model.wasAsked(s.c.Name), untilTimeout, n)
 		}
 	}
+	return nil
 }
 
 func (m *model) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -139,8 +135,6 @@ func (m *model) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		reply = s.replies[n]
 	}
 	s.asked++
-	close(s.changed)
-	s.changed = make(chan struct{})
 	m.mu.Unlock()
 	if reply.Hold {
 		select {

@@ -226,7 +226,7 @@ func (s *scenario) step(ctx context.Context, id string, st *Step) error {
 	case "release":
 		s.model.release(s.c.Name)
 	case "asked":
-		return s.model.wasAsked(ctx, s.c.Name, st.Count)
+		return s.waitAsked(ctx, st.Count)
 	case "connect":
 		s.connect(ctx, id, st)
 	case "send":

@@ -14,10 +14,11 @@ import (
 // conformCmd runs the recorded cases against any server.
 type conformCmd struct {
 	URL           string   `arg:"" optional:"" help:"Base URL of the server."`
+	Line          string   `enum:"v0,agent" default:"v0" help:"Whose recordings: v0, the API of OpenHands 0.53.0, or agent, that of its agent server."`
 	Only          []string `help:"Run these cases alone: names or patterns." placeholder:"CASE"`
 	AllowSettings bool     `help:"Also cases that change settings, secrets or tokens, and those that need settings where there are none."`
-	AllowHarm     bool     `help:"Also cases that hung or escaped the recorded server."`
-	AllowAgent    bool     `help:"Also cases that make an agent act."`
+	AllowHarm     bool     `help:"Also cases that hung or escaped the recorded server, or, with --line agent, write files or run commands."`
+	AllowAgent    bool     `help:"Also cases that make an agent act. With --line agent it asks a model: conform stands in for it, on loopback."`
 	Fast          bool     `help:"As many requests a second as the server takes; fewer than 10 otherwise."`
 	JSON          string   `help:"Write the report here as JSON too; - for standard output instead of the table." placeholder:"FILE"`
 	JUnit         string   `name:"junit" help:"Write the report here as JUnit XML too." placeholder:"FILE"`
@@ -38,8 +39,9 @@ var (
 )
 
 func (c *conformCmd) Run(e *env) error {
+	line := map[string]conform.Line{"v0": conform.V0, "agent": conform.AgentServer}[c.Line]
 	if c.Differences {
-		return conform.WriteDifferences(e.stdout, conform.Declared())
+		return conform.WriteDifferences(e.stdout, line.Declared())
 	}
 	if c.URL == "" {
 		return usage("conform: want the URL of a server, such as http://localhost:3000")
@@ -50,7 +52,7 @@ func (c *conformCmd) Run(e *env) error {
 		return usage("conform: %w", err)
 	}
 	o := conform.Options{
-		Only: c.Only, AllowSettings: c.AllowSettings, AllowHarm: c.AllowHarm, AllowAgent: c.AllowAgent, Fast: c.Fast,
+		Line: line, Only: c.Only, AllowSettings: c.AllowSettings, AllowHarm: c.AllowHarm, AllowAgent: c.AllowAgent, Fast: c.Fast,
 		Progress: func(done, all int, c conform.CaseResult) {
 			fmt.Fprintf(e.stderr, "%d/%d %s: %s\n", done, all, c.Name, c.Summary())
 		},
@@ -61,7 +63,7 @@ func (c *conformCmd) Run(e *env) error {
 	}
 	// What we declare is true of our own server alone.
 	if info, err := server.Ask(e, c.URL, key); err == nil {
-		o.Differences = conform.Declared()
+		o.Differences = line.Declared()
 		if !info.Strict {
 			fmt.Fprintln(e.stderr, "this openhands-local is lenient, which is counted apart: start it with --strict --settings none --agent none to have the recorded refusals too")
 		}
