@@ -164,9 +164,11 @@ type lineReplayer struct {
 func (r *lineReplayer) URL() string                   { return r.Server.URL }
 func (r *lineReplayer) Restart(context.Context) error { return nil }
 func (r *lineReplayer) Close() error {
+	r.mu.Lock()
 	for _, conn := range r.sockets {
 		conn.CloseNow()
 	}
+	r.mu.Unlock()
 	r.Server.Close()
 	return nil
 }
@@ -323,7 +325,7 @@ func (r *lineReplayer) fill(step, text string) string {
 		m := placeholder.FindStringSubmatch(p)
 		if _, ok := r.vars[m[1]]; !ok {
 			kind := strings.TrimRight(m[1], "0123456789")
-			r.vars[m[1]] = map[string]string{"id": newUUID(), "hex": strings.ReplaceAll(newUUID(), "-", ""), "home": "/srv/home", "text": "some", "number": "7",
+			r.vars[m[1]] = map[string]string{"id": newUUID(), "hex": strings.ReplaceAll(newUUID(), "-", ""), "home": "/srv/home", "text": "some", "number": "7", "stamp": "20250101000000000000",
 				"time": fmt.Sprintf("2025-01-01T00:00:00.%06d", len(r.vars))}[kind]
 		}
 		v, _ := r.vars.lookup(m)

@@ -1,10 +1,13 @@
-// Package conform runs recorded exchanges with the real OpenHands 0.53.0 server against another server and tells where
-// its answers differ. The recordings are data in cases/, embedded; the server is a URL, so it may be ours, the real one
-// or a later one. It is the one mechanism behind the conformance test of this project and its conform command.
+// Package conform runs recorded exchanges with a real server against another server and tells where its answers differ.
+// A Line says whose: V0, recorded from OpenHands 0.53.0, or AgentServer, from its agent server. The recordings are data in
+// cases/ and agentserver/, embedded; the server is a URL, so it may be ours, the real one or a later one. It is the one
+// mechanism behind the conformance tests of this project and its conform command.
 //
 // Find your way: Run sends the cases (run.go), byte for byte (wire.go), fills in and learns placeholders (vars.go) and
 // compares the answers (compare.go, value.go). What an agent or a runtime wrote is told from what the client posted by the
 // rules in agent.go. What may be sent to a server that holds somebody's work is decided by the rules in groups.go.
+// Cases of AgentServer also open websockets (socket.go), and say what the model answers that an agent asks: the engine
+// stands in for it (model.go). They are made by a Recorder (record.go); what the line needs besides is in line.go.
 // Differences on purpose are declared in differences.yaml (differences.go); an answer that calls itself more lenient, in
 // the header X-Local-Lenient, declares its own. A Report is written as text, JSON or JUnit XML (report.go).
 //
@@ -13,7 +16,7 @@
 // Run is safe to point at it. It changes and deletes conversations only if it made them in this run, which it knows from
 // the answers to its own create requests; where a recorded request names a conversation that does not exist, Run asks
 // first whether it does exist here, and leaves the case out if so. It deletes what it made, also when its context ends.
-// Cases of the groups Settings, Harm and Agent are left out unless allowed, those of Env and Restart always. Lists of all
+// Cases of the groups Settings, Harm and Agent are left out unless allowed, those of Env, Restart and Fresh always. Lists of all
 // conversations or secrets are compared in the run's own entries, settings in what the case has set. It starts fewer than
 // 10 requests a second.
 package conform

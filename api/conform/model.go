@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 )
 
 // Reply is what the model says when it is asked for a completion: a text, calls of tools or both, or an error.
@@ -208,26 +207,3 @@ func (r Reply) stream(w http.ResponseWriter, n int, model string) {
 	chunk(object{}, nil, object{"choices": []object{}, "usage": object{"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}})
 	fmt.Fprint(w, "data: [DONE]\n\n")
 }
-
-// has tells whether an answer has these values: JSON pointer => value.
-func (a Answer) has(until map[string]json.RawMessage) bool {
-	if len(until) == 0 {
-		return true
-	}
-	body, err := parseJSON(a.Body)
-	return err == nil && body.has(until)
-}
-
-func (v value) has(until map[string]json.RawMessage) bool {
-	for pointer, text := range until {
-		want, err := parseJSON(text)
-		got, ok := v.at(pointer)
-		if err != nil || !ok || got.String() != want.String() {
-			return false
-		}
-	}
-	return true
-}
-
-// frameTimeout is how long the next frame may take, from a server that works on it.
-const frameTimeout = 60 * time.Second

@@ -193,6 +193,7 @@ var forms = []struct {
 	{"id", regexp.MustCompile(`\b` + uuidForm + `\b`)},
 	{"hex", regexp.MustCompile(`\b` + hexForm + `\b`)},
 	{"time", regexp.MustCompile(timeForm)},
+	{"stamp", regexp.MustCompile(stampForm)},
 }
 
 // text puts placeholders for what is known, and new ones for what has the form of an id or a time.

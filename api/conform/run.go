@@ -24,6 +24,8 @@ const (
 	cleanTimeout   = 30 * time.Second // for the requests that delete what was made
 	untilTimeout   = 60 * time.Second // for an answer to have the values that a step waits for
 	pollInterval   = 50 * time.Millisecond
+	frameTimeout   = 60 * time.Second       // for the next frame of a websocket
+	maxQuiet       = 200 * time.Millisecond // without a frame: nothing came, as recorded
 	keyHeader      = "X-Session-API-Key"
 )
 

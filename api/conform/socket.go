@@ -141,9 +141,6 @@ func (s *scenario) receive(ctx context.Context, id string, st *Step) {
 	s.record(id, st, r)
 }
 
-// maxQuiet bounds how long nothing must come for it to be as recorded that nothing came.
-const maxQuiet = 200 * time.Millisecond
-
 // compareFrames returns what differs: /frames, /frames/N and below, N counted in the recording, and /end.
 func (s *scenario) compareFrames(st *Step, frames []string, end *End) []Diff {
 	c := &comparison{want: &Recorded{}, vars: s.vars, view: view{foreign: !s.owned(), line: s.c.Line}}

@@ -112,6 +112,18 @@ func (v value) at(pointer string) (value, bool) {
 	return v, true
 }
 
+// has tells whether v has these values: JSON pointer => value.
+func (v value) has(until map[string]json.RawMessage) bool {
+	for pointer, text := range until {
+		want, err := parseJSON(text)
+		got, ok := v.at(pointer)
+		if err != nil || !ok || got.String() != want.String() {
+			return false
+		}
+	}
+	return true
+}
+
 func member(pointer, key string) string {
 	return pointer + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
 }

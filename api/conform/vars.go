@@ -12,19 +12,20 @@ import (
 // characters, {{cid:hex}} those of a UUID without its dashes, {{base}} and {{base+3}} counted from the id that settle
 // found, {{host}} the server's host and port, {{llm}} the address of the model, {{ws}} a conversation's workspace folder
 // and {{root}} the folder above it, {{id1}} a UUID, {{hex1}} one without dashes, {{time1}} a date and time without its
-// zone. No request tells the last five: the first answer that holds one of them sets it, every later one must agree.
+// zone, {{stamp1}} one in digits alone. No request tells the last six: the first answer that holds one of them sets it, every later one must agree.
 // {{new1}} is a UUID of the engine's own; {{text}} and {{number}} are anything of that form.
 type vars map[string]string
 
 var placeholder = regexp.MustCompile(`\{\{([a-z]+[0-9]*)(?:(:|[+-])([0-9]+|hex))?\}\}`)
 
 const (
-	uuidForm = `[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`
-	hexForm  = `[0-9a-f]{32}`
-	timeForm = `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?`
+	uuidForm  = `[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`
+	hexForm   = `[0-9a-f]{32}`
+	timeForm  = `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?`
+	stampForm = `\d{20}`
 )
 
-var numbered = regexp.MustCompile(`\A(id|hex|time)[0-9]+\z`)
+var numbered = regexp.MustCompile(`\A(id|hex|time|stamp)[0-9]+\z`)
 
 // form is the regular expression of what an answer may set the placeholder to; "" if it may not.
 func form(name string) string {
@@ -32,7 +33,7 @@ func form(name string) string {
 		return `.+?`
 	}
 	if m := numbered.FindStringSubmatch(name); m != nil {
-		return map[string]string{"id": uuidForm, "hex": hexForm, "time": timeForm}[m[1]]
+		return map[string]string{"id": uuidForm, "hex": hexForm, "time": timeForm, "stamp": stampForm}[m[1]]
 	}
 	return ""
 }

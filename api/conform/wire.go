@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -127,4 +128,13 @@ func dial(ctx context.Context, base *url.URL) (net.Conn, error) {
 func (a Answer) header(name string) (string, bool) {
 	v, ok := a.Header[textproto.CanonicalMIMEHeaderKey(name)]
 	return strings.Join(v, ", "), ok
+}
+
+// has tells whether an answer has these values: JSON pointer => value.
+func (a Answer) has(until map[string]json.RawMessage) bool {
+	if len(until) == 0 {
+		return true
+	}
+	body, err := parseJSON(a.Body)
+	return err == nil && body.has(until)
 }

@@ -14,7 +14,7 @@ const longest = 500
 var kept = map[string]string{
 	// measured or of the machine
 	"latency": "{{number}}", "uptime": "{{number}}", "idle_time": "{{number}}",
-	"python_version": "{{text}}", "current_datetime": "{{any}}", "pid": "{{number}}", "forgotten_event_ids": "{{list}}", "py_interpreter_path": "{{any}}", "username": "{{any}}", "hostname": "{{any}}",
+	"python_version": "{{text}}", "current_datetime": "{{any}}", "pid": "{{number}}", "forgotten_event_ids": "{{list}}", "py_interpreter_path": "{{any}}", "username": "{{any}}", "hostname": "{{any}}", "favorites": "{{list}}",
 	"models": "{{any}}", "providers": "{{list}}",
 	// upstream's documents and texts
 	"paths": "{{object}}", "components": "{{object}}", "sections": "{{list}}", "agents": "{{list}}",

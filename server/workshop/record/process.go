@@ -23,7 +23,7 @@ type process struct {
 	folder  string
 	port    int
 	cmd     *exec.Cmd
-	done    chan error
+	ended   chan struct{} // closed when the command has ended
 }
 
 const startTimeout = 3 * time.Minute
@@ -67,8 +67,11 @@ func (p *process) run(ctx context.Context) error {
 	if err := p.cmd.Start(); err != nil {
 		return err
 	}
-	p.done = make(chan error, 1)
-	go func() { p.done <- p.cmd.Wait() }()
+	p.ended = make(chan struct{})
+	go func(cmd *exec.Cmd, ended chan struct{}) {
+		cmd.Wait() // how it ended is in its log
+		close(ended)
+	}(p.cmd, p.ended)
 	for begun := time.Now(); time.Since(begun) < startTimeout; {
 		if resp, err := http.Get(p.URL() + "/ready"); err == nil {
 			resp.Body.Close()
@@ -80,9 +83,9 @@ func (p *process) run(ctx context.Context) error {
 		case <-ctx.Done():
 			p.stop()
 			return ctx.Err()
-		case err := <-p.done:
+		case <-p.ended:
 			text, _ := os.ReadFile(filepath.Join(p.folder, "log"))
-			return fmt.Errorf("the server ended: %v\n%s", err, text[max(0, len(text)-2000):])
+			return fmt.Errorf("the server ended:\n%s", text[max(0, len(text)-2000):])
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
@@ -96,10 +99,10 @@ func (p *process) URL() string { return fmt.Sprintf("http://127.0.0.1:%d", p.por
 func (p *process) stop() {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
-	case <-p.done:
+	case <-p.ended:
 	case <-time.After(15 * time.Second):
 		syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
-		<-p.done
+		<-p.ended
 	}
 }
 
