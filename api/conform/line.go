@@ -50,8 +50,8 @@ var agentServerSettings = []string{"/api/settings", "/api/profiles", "/api/agent
 // machine matches the paths of the agent server that change files or run commands on its machine.
 var machine = regexp.MustCompile(`\A/api/(conversations/[^/]+/)?(file|bash)/|\A/api/init`)
 
-// agentServerGroups are the groups of a case of AgentServer besides Env, Restart and Fresh. Reading never needs leave; an
-// answer of 4xx changes nothing.
+// agentServerGroup is the group of a case of AgentServer that has s, besides Env, Restart, Fresh and Agent; "" if s asks for
+// no leave: it reads, or was refused, which changes nothing.
 func (s *Step) agentServerGroup() Group {
 	switch path, _, _ := strings.Cut(s.Path, "?"); {
 	case !s.writes() || s.Answer.Status/100 == 4 && s.Answer.Status != http.StatusUnauthorized:
