@@ -167,6 +167,9 @@ func conversation(path string) (id, operation string, ok bool) {
 		return "", "", false
 	}
 	id, operation, _ = strings.Cut(rest, "/")
+	if id == "search" || id == "count" { // what the agent server tells of all of them
+		return "", "", false
+	}
 	return id, strings.TrimRight(operation, "/"), id != ""
 }
 

@@ -20,6 +20,8 @@ import (
 
 type config struct {
 	start     string
+	url       string
+	root      string
 	scenarios string
 	out       string
 	only      string
@@ -30,6 +32,8 @@ type config struct {
 func main() {
 	var c config
 	flag.StringVar(&c.start, "start", "", "command that starts the real server on 127.0.0.1:{port}")
+	flag.StringVar(&c.url, "url", "", "instead of -start: URL of a real server that runs; cases that need one of their own are left out")
+	flag.StringVar(&c.root, "root", "", "with -url: the folder that the server runs in, which no recording may name")
 	flag.StringVar(&c.scenarios, "scenarios", "server/workshop/record/scenarios", "folder of the scenarios")
 	flag.StringVar(&c.out, "out", "api/conform/agentserver", "folder to write the cases to")
 	flag.StringVar(&c.only, "only", "*", "pattern of the cases' names")
@@ -54,7 +58,11 @@ func (c config) record(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var common *process
+	var common conform.Server
+	root := c.root // of the common server
+	if c.url != "" {
+		common = running(c.url)
+	}
 	defer func() {
 		if common != nil {
 			common.Close()
@@ -67,18 +75,24 @@ func (c config) record(ctx context.Context) error {
 		} else if !match {
 			continue
 		}
-		server := common
-		if own := scenario.OwnServer(); own || common == nil {
-			if server, err = start(ctx, c.start, scenario.Env); err != nil {
+		server, folder := common, root
+		own := scenario.OwnServer()
+		if own && c.url != "" {
+			fmt.Printf("%s: left out, for it needs a server of its own\n", scenario.Name)
+			continue
+		}
+		if own || common == nil {
+			p, err := start(ctx, c.start, scenario.Env)
+			if err != nil {
 				return err
 			}
-			if !own {
-				common = server
+			if server, folder = p, p.folder; !own {
+				common, root = p, p.folder
 			}
 		}
 		scenario.Line = conform.AgentServer
 		scenario.Recorded = conform.Source{Server: c.server, Date: time.Now().UTC().Format(time.DateOnly)}
-		recorded, err := recorder(scenario.Name, server.folder).Record(ctx, server, scenario)
+		recorded, err := recorder(scenario.Name, folder).Record(ctx, server, scenario)
 		if server != common {
 			server.Close()
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -120,3 +121,10 @@ func (p *process) Close() error {
 type shared struct{ conform.Server }
 
 func (shared) Close() error { return nil }
+
+// running is the URL of a server that somebody else started.
+type running string
+
+func (r running) URL() string                 { return string(r) }
+func (running) Restart(context.Context) error { return errors.New("the server is somebody else's") }
+func (running) Close() error                  { return nil }
