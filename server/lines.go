@@ -57,10 +57,14 @@ func (d *world) url(line string) string {
 	return ""
 }
 
+// leastRun is how long a run takes at least in the agent server's line. That of a
+// real server, which asks a model, takes longer.
+const leastRun = 100 * time.Millisecond
+
 // newAgentServer has the rules of the agent server's conversations in the opened
 // store.
 func (d *world) newAgentServer() *v1.Service {
-	c := v1.Config{Store: d.store, Clock: d.clock, NewID: d.s.c.newID(), MaxRunning: d.s.c.maxRunning(), Removed: d.files.remove}
+	c := v1.Config{Store: d.store, Clock: d.clock, NewID: d.s.c.newID(), MaxRunning: d.s.c.maxRunning(), Least: leastRun, Removed: d.files.remove}
 	if d.player.Script != nil {
 		c.Agent = (&agent.Turns{Script: d.player.Script, Log: d.log}).Play
 	}

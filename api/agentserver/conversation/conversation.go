@@ -64,6 +64,11 @@ type Config struct {
 	// MaxRunning is how many runs there are at most: one more is ErrFull. 0 is
 	// no limit.
 	MaxRunning int
+	// Least is how long a run takes at least, of the machine's time: a client that
+	// takes the frame after a run for its end only once it has the answer to its
+	// request would wait for another if a run took no time (openhands-sdk's
+	// RemoteConversation does).
+	Least time.Duration
 	// Removed, when set, is called with the UUID of a conversation that was
 	// deleted.
 	Removed func(id string) error

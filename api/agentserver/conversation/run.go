@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/openhands-local/openhands-local/api/clock"
 	"github.com/openhands-local/openhands-local/api/runs"
@@ -152,9 +153,15 @@ type Run struct {
 // play has the agent play until nothing is left to answer.
 func (r *Run) play(ctx context.Context) {
 	for goOn := true; goOn; {
+		least := time.NewTimer(r.service.c.Least)
 		end := Finished
 		if r.service.c.Agent != nil {
 			end = r.service.c.Agent(ctx, r)
+		}
+		select {
+		case <-least.C:
+		case <-ctx.Done():
+			least.Stop()
 		}
 		goOn = r.finish(ctx, end)
 	}
