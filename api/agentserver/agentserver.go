@@ -258,7 +258,7 @@ func (s *server) operate(c *call, op gen.Operation, checks *contract.Operation) 
 		}
 	}
 	if err := checks.Validate(c.r, c.params, c.body); err != nil {
-		return err
+		return nullBody(err, c.body.Raw)
 	}
 	c.query = c.r.URL.Query()
 	return handle(c)

@@ -188,6 +188,11 @@ func TestRun(t *testing.T) {
 			t.Errorf("parent of %v = %q, want %q", all[i], all[i].Parent, parent)
 		}
 	}
+	if s.do("POST", "/api/conversations/"+id+"/run", ""); true { // nobody has said anything since
+		if again, _ := s.events(id, ""); again != got {
+			t.Errorf("after a run of what is finished: %s", again)
+		}
+	}
 	if _, text := s.do("GET", "/api/conversations/"+id+"/agent_final_response", ""); text != `{"response":"Hello there."}` {
 		t.Errorf("final response = %s", text)
 	}
@@ -277,6 +282,10 @@ func TestRefusals(t *testing.T) {
 		{"POST", "/api/conversations/" + id + "/events", `{"role":"system"}`, 422, `{"detail":"Only user messages are allowed to be sent to the agent."}`},
 		{"POST", "/api/conversations", `{"workspace":{"working_dir":"/w"}}`, 422, `{"detail":[{"type":"value_error","loc":["body"],"msg":"Value error, One of ` + "`agent`, `agent_settings`, or `agent_profile_id`" + ` must be provided","input":{"workspace":{"working_dir":"/w"}},"ctx":{"error":"One of ` + "`agent`, `agent_settings`, or `agent_profile_id`" + ` must be provided"}}]}`},
 		{"PATCH", "/api/conversations/" + id, `{"tags":{"A":"b"}}`, 422, `{"detail":[{"type":"value_error","loc":["body","tags"],"msg":"Value error, Tag key 'A' is invalid: keys must be lowercase alphanumeric only","input":{"A":"b"},"ctx":{"error":"Tag key 'A' is invalid: keys must be lowercase alphanumeric only"}}]}`},
+		{"PATCH", "/api/conversations/" + id, `{"title":" "}`, 422, `{"detail":[{"type":"value_error","loc":["body","title"],"msg":"Value error, title must not be blank","input":" ","ctx":{"error":"title must not be blank"}}]}`},
+		{"PATCH", "/api/conversations/" + id, `{"title":" padded "}`, 200, `{"success":true}`},
+		{"PATCH", "/api/conversations/" + id, `{}`, 200, `{"success":true}`},
+		{"POST", "/api/conversations/" + id + "/confirmation_policy", `{"policy":{"kind":"ConfirmRisky","threshold":"UNKNOWN"}}`, 422, `{"detail":[{"type":"value_error","loc":["body","policy","threshold"],"msg":"Value error, Threshold cannot be UNKNOWN","input":"UNKNOWN","ctx":{"error":"Threshold cannot be UNKNOWN"}}]}`},
 		{"PATCH", "/api/conversations/" + id, `{"title":""}`, 422, `{"detail":[{"type":"string_too_short","loc":["body","title"],"msg":"String should have at least 1 character","input":"","ctx":{"min_length":1}}]}`},
 		{"DELETE", "/api/conversations/" + id, "", 200, `{"success":true}`},
 		{"DELETE", "/api/conversations/" + id, "", 404, `{"detail":"Not Found"}`},
@@ -424,7 +433,7 @@ func TestRestart(t *testing.T) {
 	if after, _ := s.events(id, ""); after != before {
 		t.Errorf("events after a restart: %s, want %s", after, before)
 	}
-	s.do("POST", "/api/conversations/"+id+"/run", "")
+	s.do("POST", "/api/conversations/"+id+"/events", hello)
 	<-started
 	s.rules.Close()
 	s.open("", nil)

@@ -64,7 +64,7 @@ type newConversation struct {
 	ToolModules        json.RawMessage   `json:"tool_module_qualnames"`
 	ClientTools        json.RawMessage   `json:"client_tools"`
 	HookConfig         json.RawMessage   `json:"hook_config"`
-	Tags               map[string]string `json:"tags"`
+	Tags               json.RawMessage   `json:"tags"`
 	Autotitle          *bool             `json:"autotitle"`
 	Runtime            *string           `json:"conversation_runtime"`
 	Profile            *string           `json:"agent_profile_id"`
@@ -97,27 +97,34 @@ func (s *server) start(c *call) error {
 		MaxIterations: orDefault(q.MaxIterations, 500), StuckDetection: orDefault(q.StuckDetection, true), Status: conversation.Idle,
 		ConfirmationPolicy: conversation.Policy(q.ConfirmationPolicy), SecurityAnalyzer: orJSON(q.SecurityAnalyzer, "null"),
 		Parent: q.Parent, ClientTools: orJSON(q.ClientTools, "[]"),
-		Tags: q.Tags, Autotitle: orDefault(q.Autotitle, true),
+		Tags: orJSON(q.Tags, "{}"), Autotitle: orDefault(q.Autotitle, true),
 	}, ID: orDefault(q.ID, "")}
 	d.State.Workspace, _ = refuse.Marshal(struct {
 		Dir  string `json:"working_dir"`
 		Kind string `json:"kind"`
 	}{q.Workspace.Dir, "LocalWorkspace"})
-	if d.State.Tags == nil {
-		d.State.Tags = map[string]string{}
-	}
 	agent, _ := read.Get("agent")
 	settings, _ := read.Get("agent_settings")
 	switch {
+	case q.Profile != nil && settings.Kind() == pyjson.Object:
+		return fastapi.RaisedValue("`agent_profile_id` is mutually exclusive with `agent_settings`").Refuse(c.sent(), "body")
 	case agent.Kind() == pyjson.Object:
 		d.State.Agent = conversation.Agent(agent, s.Conversations.Now())
 	case settings.Kind() == pyjson.Object:
 		d.State.Agent = conversation.AgentOfSettings(settings, s.Conversations.Now())
 	case q.Profile != nil:
-		return refuse.Text(http.StatusNotFound, "Agent profile '"+*q.Profile+"' not found")
+		return refuse.Text(http.StatusNotFound, "Agent profile with id '"+*q.Profile+"' not found")
 	default:
 		return errNoAgent.Refuse(c.sent(), "body")
 	}
+	if q.Parent != nil {
+		if err := s.Conversations.Exists(c.r.Context(), *q.Parent); errors.Is(err, store.ErrNotFound) {
+			return refuse.Text(http.StatusUnprocessableEntity, "Parent conversation "+*q.Parent+" not found")
+		} else if err != nil {
+			return err
+		}
+	}
+	d.State.Sources = conversation.Sources(read)
 	d.State.ToolModules = conversation.ToolModules(q.ToolModules, d.State.Agent)
 	d.State.HookConfig = conversation.Hooks(q.HookConfig)
 	ctx := c.r.Context()
@@ -127,6 +134,7 @@ func (s *server) start(c *call) error {
 	}
 	c.x.Conversation = info.ID
 	if !isNew {
+		info.Runtime = nil
 		return c.answer(http.StatusOK, info)
 	}
 	if len(q.Secrets) > 0 {
@@ -246,13 +254,16 @@ func (s *server) count(c *call) error {
 
 func (s *server) update(c *call) error {
 	var q struct {
-		Title *string           `json:"title"`
-		Tags  map[string]string `json:"tags"`
+		Title *string         `json:"title"`
+		Tags  json.RawMessage `json:"tags"`
 	}
 	if err := c.decode(&q); err != nil {
 		return err
 	}
-	return c.done(s.Conversations.Rename(c.r.Context(), c.id, q.Title, q.Tags))
+	if q.Title != nil {
+		*q.Title = strings.TrimSpace(*q.Title)
+	}
+	return c.done(s.Conversations.Rename(c.r.Context(), c.id, q.Title, orJSON(q.Tags, "")))
 }
 
 func (s *server) finalResponse(c *call) error {
@@ -283,21 +294,22 @@ func (s *server) ask(c *call) error {
 
 func (s *server) fork(c *call) error {
 	var q struct {
-		ID    *string           `json:"id"`
-		Title *string           `json:"title"`
-		Tags  map[string]string `json:"tags"`
-		At    *string           `json:"from_event_id"`
+		ID    *string         `json:"id"`
+		Title *string         `json:"title"`
+		Tags  json.RawMessage `json:"tags"`
+		Reset *bool           `json:"reset_metrics"`
+		At    *string         `json:"from_event_id"`
 	}
 	if err := c.decode(&q); err != nil {
 		return err
 	}
 	d := conversation.Draft{ID: orDefault(q.ID, ""), Title: orDefault(q.Title, ""), State: conversation.State{Tags: q.Tags}}
-	info, err := s.Conversations.Fork(c.r.Context(), c.id, d, q.At)
+	info, err := s.Conversations.Fork(c.r.Context(), c.id, d, q.At, orDefault(q.Reset, true))
 	switch {
 	case errors.Is(err, conversation.ErrTaken):
 		return refuse.Text(http.StatusConflict, fmt.Sprintf("Conversation with id %s already exists", d.ID))
 	case errors.Is(err, conversation.ErrNoEvent):
-		return refuse.Text(http.StatusNotFound, fmt.Sprintf("from_event_id %q not found in the conversation", *q.At))
+		return refuse.Text(http.StatusNotFound, "Unknown from_event_id: "+*q.At)
 	case err != nil:
 		return unknown(err, "Source conversation not found")
 	}
@@ -314,7 +326,7 @@ func (s *server) navigate(c *call) error {
 	}
 	info, err := s.Conversations.Navigate(c.r.Context(), c.id, q.Event)
 	if errors.Is(err, conversation.ErrNoEvent) {
-		return refuse.Text(http.StatusNotFound, fmt.Sprintf("event_id %q not found in the conversation", *q.Event))
+		return refuse.Text(http.StatusNotFound, "Unknown event_id: "+*q.Event)
 	}
 	if err != nil {
 		return unknown(err, "Conversation not found")

@@ -1,6 +1,7 @@
 package agentserver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/openhands-local/openhands-local/api/agentserver/conversation"
 	"github.com/openhands-local/openhands-local/api/exchange"
+	"github.com/openhands-local/openhands-local/api/fastapi"
 	"github.com/openhands-local/openhands-local/api/refuse"
 	"github.com/openhands-local/openhands-local/store"
 )
@@ -47,6 +49,21 @@ func unknown(err error, text string) error {
 		return refuse.Text(http.StatusNotFound, text)
 	}
 	return err
+}
+
+// nullBody is the refusal of a body that is null, which this line's version of
+// FastAPI takes for a model of the wrong type (recorded events_add_refused).
+func nullBody(err error, raw []byte) error {
+	invalid := new(fastapi.Invalid)
+	if string(bytes.TrimSpace(raw)) != "null" || !errors.As(err, &invalid) {
+		return err
+	}
+	for i, e := range invalid.Errors {
+		if e.Type == fastapi.Missing.Type && len(e.Loc) == 1 {
+			invalid.Errors[i] = fastapi.ModelType.At(e.Input, e.Loc...)
+		}
+	}
+	return invalid
 }
 
 func answerTo(err error) *refuse.Refusal {

@@ -2,6 +2,7 @@ package agentserver
 
 import (
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/openhands-local/openhands-local/api/fastapi"
@@ -18,7 +19,8 @@ var rules = fastapi.Rules{
 	"SecretSource-Input":           {Module: "openhands.sdk.secret.secrets"},
 	"SecurityAnalyzerBase-Input":   {Module: "openhands.sdk.security.analyzer"},
 	"StartConversationRequest":     {Fields: map[string]fastapi.Rule{"tags": tags, "secrets": secretTexts}},
-	"UpdateConversationRequest":    {Fields: map[string]fastapi.Rule{"tags": tags}},
+	"UpdateConversationRequest":    {Fields: map[string]fastapi.Rule{"tags": tags, "title": fastapi.Raised(notBlank)}},
+	"ConfirmRisky-Input":           {Fields: map[string]fastapi.Rule{"threshold": fastapi.Raised(threshold)}},
 	"ForkConversationRequest":      {Fields: map[string]fastapi.Rule{"tags": tags}},
 	"UpdateSecretsRequest":         {Fields: map[string]fastapi.Rule{"secrets": secretTexts}},
 }
@@ -48,6 +50,22 @@ func secretTexts(_ *fastapi.Reader, v pyjson.Value) (pyjson.Value, bool) {
 		members[i] = m
 	}
 	return pyjson.ObjectOf(members...), true
+}
+
+// notBlank judges a title (recorded patch_refused).
+func notBlank(text string) string {
+	if text != "" && strings.TrimSpace(text) == "" {
+		return "title must not be blank"
+	}
+	return ""
+}
+
+// threshold judges that of ConfirmRisky (recorded confirmation_policy_refused).
+func threshold(text string) string {
+	if text == "UNKNOWN" {
+		return "Threshold cannot be UNKNOWN"
+	}
+	return ""
 }
 
 // maxTag is the most characters of a tag's value.

@@ -157,8 +157,6 @@ func (s *server) follow(ctx context.Context, conn *websocket.Conn, f *feed.Follo
 			err = send(item.Event.JSON)
 		case ok && item.Notice.Kind == feed.Update:
 			err = send(item.Notice.Update)
-		case ok && item.Notice.Kind == feed.Ended:
-			return conn.Close(websocket.StatusNormalClosure, "")
 		case !ok:
 			select {
 			case <-f.Changed():
@@ -191,7 +189,10 @@ func (s *server) listen(ctx context.Context, conn *websocket.Conn, path, id stri
 				refused = &problem{"Exception", err.Error()}
 			}
 			x.Refusal = &exchange.Refusal{Msg: refused.detail, Body: s.loggedBody(x)}
-			err = s.push(ctx, conn, s.Conversations.ServerError(ctx, id, refused.code, refused.detail))
+			var frame json.RawMessage
+			if frame, err = s.Conversations.ServerError(ctx, id, refused.code, refused.detail); err == nil {
+				err = s.push(ctx, conn, frame)
+			}
 		}
 		s.Done(x)
 		if err != nil {

@@ -46,6 +46,19 @@ func (m *Model) Object(r *Reader, v pyjson.Value) (object pyjson.Value, ok bool)
 	return v, true
 }
 
+// Raised is a rule that judges a text, or tells what is wrong with it as
+// [RaisedValue] does. Other values are left to the schema.
+func Raised(problem func(text string) string) Rule {
+	return func(r *Reader, v pyjson.Value) (pyjson.Value, bool) {
+		if v.Kind() == pyjson.String {
+			if p := problem(v.Text()); p != "" {
+				return r.Fail(RaisedValue(p), v), false
+			}
+		}
+		return v, true
+	}
+}
+
 // Text is a rule that rewrites a text, or tells what is wrong with it in the
 // words of a validator. Other values are left to the schema.
 func Text(read func(text string) (v pyjson.Value, problem string)) Rule {

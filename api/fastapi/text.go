@@ -22,6 +22,9 @@ func UUID(v pyjson.Value) (pyjson.Value, *Fault) {
 	return pyjson.StringOf(text), nil
 }
 
+// maxUUID is the length of the longest form.
+const maxUUID = len("urn:uuid:00000000-0000-0000-0000-000000000000")
+
 // groups are how many digits a UUID has between its dashes.
 var groups = [5]int{8, 4, 4, 4, 12}
 
@@ -31,6 +34,9 @@ func parseUUID(s string) (read, problem string) {
 	inner, prefixed := strings.CutPrefix(s, "urn:uuid:")
 	if !prefixed && len(s) > 1 && s[0] == '{' && s[len(s)-1] == '}' {
 		inner = s[1 : len(s)-1]
+	}
+	if len(s) > maxUUID {
+		return "", fmt.Sprintf("invalid length: found %d", utf8.RuneCountInString(s))
 	}
 	for i, c := range inner {
 		if !strings.ContainsRune("0123456789abcdefABCDEF-", c) {

@@ -107,6 +107,11 @@ func (t *Turns) play(ctx context.Context, r *conversation.Run) (conversation.Sta
 		}
 	}
 	now.rejected = nil
+	if t.Script != nil {
+		if err := r.Asked(ctx, conversation.Usage{}); err != nil { // of no model: it took nothing
+			return conversation.Error, err
+		}
+	}
 	status, err := now.play(ctx)
 	if err != nil || status != conversation.Finished {
 		return status, err

@@ -72,6 +72,17 @@ func Policy(sent json.RawMessage) json.RawMessage {
 	return merge(part("risky"), v).Append(nil)
 }
 
+// Sources are the secrets of a new conversation, without their values.
+func Sources(request pyjson.Value) json.RawMessage {
+	secrets, _ := request.Get("secrets")
+	var b pyjson.Builder
+	for _, m := range secrets.Members() {
+		source := merge(part("secret"), m.Value)
+		b.Set(m.Key, set(source, "value", pyjson.Value{}))
+	}
+	return b.Object().Append(nil)
+}
+
 // Hooks is a configuration of hooks, null when it has none.
 func Hooks(sent json.RawMessage) json.RawMessage {
 	v, err := pyjson.Decode(sent)
@@ -176,13 +187,15 @@ type tool struct {
 // reaches out (recorded run_text_full).
 var toolNames = map[string]struct {
 	title, class string
+	titled       bool // in the annotations too
 	hints        [4]bool
 }{
-	"terminal":     {"terminal", "Terminal", [4]bool{false, true, false, true}},
-	"file_editor":  {"file_editor", "FileEditor", [4]bool{false, true, false, false}},
-	"task_tracker": {"task_tracker", "TaskTracker", [4]bool{false, false, true, false}},
-	"FinishTool":   {"finish", "Finish", [4]bool{true, false, true, false}},
-	"ThinkTool":    {"think", "Think", [4]bool{true, false, true, false}},
+	"terminal":      {"terminal", "Terminal", true, [4]bool{false, true, false, true}},
+	"file_editor":   {"file_editor", "FileEditor", true, [4]bool{false, true, false, false}},
+	"task_tracker":  {"task_tracker", "TaskTracker", false, [4]bool{false, false, true, false}},
+	"FinishTool":    {"finish", "Finish", true, [4]bool{true, false, true, false}},
+	"ThinkTool":     {"think", "Think", false, [4]bool{true, false, true, false}},
+	"SwitchLLMTool": {"switch_llm", "SwitchLLM", false, [4]bool{false, false, false, false}},
 }
 
 // systemPrompt is what an agent is told first. The texts are our own.
@@ -202,14 +215,18 @@ func systemPrompt(agent json.RawMessage) any {
 		if !ok {
 			continue
 		}
-		hints := fmt.Sprintf(`{"title":%q,"readOnlyHint":%t,"destructiveHint":%t,"idempotentHint":%t,"openWorldHint":%t}`, t.title, t.hints[0], t.hints[1], t.hints[2], t.hints[3])
+		hints := fmt.Sprintf(`"readOnlyHint":%t,"destructiveHint":%t,"idempotentHint":%t,"openWorldHint":%t}`, t.hints[0], t.hints[1], t.hints[2], t.hints[3])
+		if t.titled {
+			hints = fmt.Sprintf(`"title":%q,`, t.title) + hints
+		}
 		tools = append(tools, tool{
 			Description: "The tool " + t.title + ": a script may say that it was called, and nothing is done.",
-			Action:      t.class + "Action", Observation: t.class + "Observation", Annotations: json.RawMessage(hints), Kind: t.class + "Tool", Title: t.title,
+			Action:      t.class + "Action", Observation: t.class + "Observation", Annotations: json.RawMessage("{" + hints), Kind: t.class + "Tool", Title: t.title,
 		})
 	}
 	return struct {
 		SystemPrompt Content `json:"system_prompt"`
 		Tools        []tool  `json:"tools"`
-	}{Text("You are a simulated agent of openhands-local: no language model is asked, no tool does anything, and every answer is made on this machine.")[0], tools}
+		Dynamic      Content `json:"dynamic_context"`
+	}{Text("You are a simulated agent of openhands-local: no language model is asked, no tool does anything, and every answer is made on this machine.")[0], tools, Text("There is nothing to know of this machine.")[0]}
 }

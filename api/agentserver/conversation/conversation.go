@@ -19,6 +19,7 @@
 package conversation
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -148,6 +149,8 @@ type opened struct {
 	stored store.Conversation
 	State
 	last int64 // event
+	// touched says that the time of the last change is another now.
+	touched bool
 }
 
 // open locks a conversation and reads it.
@@ -188,7 +191,10 @@ func (o *opened) save(ctx context.Context) error {
 		return err
 	}
 	o.stored, err = o.c.Store.Update(ctx, prefix+o.id, func(c *store.Conversation) error {
-		c.State, c.Title, c.UpdatedAt = string(text), o.stored.Title, o.c.Clock.Now()
+		c.State, c.Title = string(text), o.stored.Title
+		if o.touched {
+			c.UpdatedAt = o.c.Clock.Now()
+		}
 		return nil
 	})
 	return err
@@ -292,14 +298,17 @@ func (s *Service) Delete(ctx context.Context, id string) error {
 		return err
 	}
 	defer unlock()
-	if s.runs.Of(id) != nil {
+	wasRunning := s.runs.Of(id) != nil
+	if wasRunning {
 		if err := errors.Join(o.pause(ctx, "PauseEvent"), o.write(ctx, "user", "InterruptEvent", nil)); err != nil {
 			return err
 		}
-		o.tellAll(ctx)
 	}
 	s.keep(id, nil)
-	s.feed.Tell(ctx, prefix+id, feed.Notice{Kind: feed.Ended})
+	s.feed.Tell(ctx, prefix+id, feed.Notice{Kind: feed.Ended}) // with what was written before it
+	if wasRunning {
+		o.tellAll(ctx)
+	}
 	if err := s.c.Store.Delete(ctx, prefix+id); err != nil || s.c.Removed == nil {
 		return err
 	}
@@ -307,12 +316,13 @@ func (s *Service) Delete(ctx context.Context, id string) error {
 }
 
 // Rename gives a conversation a title and tags; nil leaves them.
-func (s *Service) Rename(ctx context.Context, id string, title *string, tags map[string]string) error {
+func (s *Service) Rename(ctx context.Context, id string, title *string, tags json.RawMessage) error {
 	return s.change(ctx, id, func(o *opened) error {
+		o.touched = true
 		if title != nil {
 			o.stored.Title = *title
 		}
-		if tags == nil {
+		if len(tags) == 0 {
 			return nil
 		}
 		o.Tags = tags
@@ -323,6 +333,9 @@ func (s *Service) Rename(ctx context.Context, id string, title *string, tags map
 // SetPolicy sets which actions wait for the user.
 func (s *Service) SetPolicy(ctx context.Context, id string, policy json.RawMessage) error {
 	return s.change(ctx, id, func(o *opened) error {
+		if bytes.Equal(o.ConfirmationPolicy, policy) {
+			return nil
+		}
 		o.ConfirmationPolicy = policy
 		return o.tell(ctx, "confirmation_policy", policy)
 	})
@@ -331,7 +344,13 @@ func (s *Service) SetPolicy(ctx context.Context, id string, policy json.RawMessa
 // SetAnalyzer sets what judges the risk of actions; nothing does here.
 func (s *Service) SetAnalyzer(ctx context.Context, id string, analyzer json.RawMessage) error {
 	return s.change(ctx, id, func(o *opened) error {
+		if bytes.Equal(o.SecurityAnalyzer, analyzer) {
+			return nil
+		}
 		o.SecurityAnalyzer = analyzer
+		if string(analyzer) == "null" {
+			return o.tell(ctx, "security_analyzer", nil)
+		}
 		return o.tell(ctx, "security_analyzer", analyzer)
 	})
 }

@@ -20,7 +20,7 @@ const updateEvent = "ConversationStateUpdateEvent"
 // An update is what a ConversationStateUpdateEvent has.
 type update struct {
 	Key   string `json:"key"`
-	Value any    `json:"value"`
+	Value any    `json:"value,omitempty"`
 }
 
 // local is a time as events write it, in the server's zone.
@@ -30,21 +30,28 @@ const local = "2006-01-02T15:04:05.000000"
 const root = "__root__"
 
 // compose writes an event: what every one has, its fields, its kind last.
-func (o *opened) compose(id, source string, parent *string, kind string, fields any) []byte {
-	head, _ := json.Marshal(struct {
+func (o *opened) compose(id, source string, parent *string, kind string, fields any) ([]byte, error) {
+	head, err := json.Marshal(struct {
 		ID        string  `json:"id"`
 		Timestamp string  `json:"timestamp"`
 		Source    string  `json:"source"`
 		Parent    *string `json:"parent_id,omitempty"`
 	}{id, o.c.Clock.Now().Format(local), source, parent})
+	if err != nil {
+		return nil, err
+	}
 	text := head[:len(head)-1]
 	if fields != nil {
-		if more, err := refuse.Marshal(fields); err == nil && len(more) > 2 {
+		more, err := refuse.Marshal(fields)
+		if err != nil {
+			return nil, err
+		}
+		if len(more) > 2 {
 			text = append(append(text, ','), more[1:len(more)-1]...)
 		}
 	}
 	text = fmt.Appendf(text, `,"kind":%q}`, kind)
-	return o.mask(text)
+	return o.mask(text), nil
 }
 
 // mask hides the values of secrets (recorded secrets_masked).
@@ -67,29 +74,40 @@ func (o *opened) mask(text []byte) []byte {
 }
 
 // store stores an event and returns its id.
-func (o *opened) store(ctx context.Context, source string, parent *string, kind string, fields any) (id string, err error) {
+func (o *opened) store(ctx context.Context, source, kind string, fields any) (id string, err error) {
 	id = uuid(o.c.NewID(), fmt.Sprintf("%012x", o.last+1))
-	o.last, _, err = o.feed.Append(ctx, prefix+o.id, store.NewEvent{JSON: o.compose(id, source, parent, kind, fields)})
+	text, err := o.compose(id, source, o.parent(), kind, fields)
+	if err != nil {
+		return "", err
+	}
+	n, _, err := o.feed.Append(ctx, prefix+o.id, store.NewEvent{JSON: text})
+	if err == nil {
+		o.last = n
+	}
 	return id, err
 }
 
 // write stores an event, which becomes the leaf.
 func (o *opened) write(ctx context.Context, source, kind string, fields any) error {
-	parent := o.LeafEventID
-	if parent == nil && o.last >= 0 {
-		of := root
-		parent = &of
-	}
-	id, err := o.store(ctx, source, parent, kind, fields)
+	id, err := o.store(ctx, source, kind, fields)
 	if err == nil {
-		o.LeafEventID = &id
+		o.LeafEventID, o.touched = &id, true
 	}
 	return err
 }
 
+// parent is that of the next event, nil for the first of all.
+func (o *opened) parent() *string {
+	if o.LeafEventID == nil && o.last >= 0 {
+		of := root
+		return &of
+	}
+	return o.LeafEventID
+}
+
 // tell stores that a member of the state is another now.
 func (o *opened) tell(ctx context.Context, key string, value any) error {
-	_, err := o.store(ctx, "environment", o.LeafEventID, updateEvent, update{key, value})
+	_, err := o.store(ctx, "environment", updateEvent, update{key, value})
 	return err
 }
 
@@ -98,7 +116,7 @@ func (o *opened) setStatus(ctx context.Context, status Status) error {
 	if o.Status == status {
 		return nil
 	}
-	o.Status = status
+	o.Status, o.touched = status, true
 	return o.tell(ctx, "execution_status", status)
 }
 
@@ -305,8 +323,9 @@ func (s *Service) FinalResponse(ctx context.Context, id string) (text string, er
 }
 
 // Fork copies a conversation with its events, to an event if one is given: then
-// only the branch up to there.
-func (s *Service) Fork(ctx context.Context, id string, d Draft, at *string) (Info, error) {
+// only the branch up to there. What its models took is forgotten if resetMetrics
+// is set.
+func (s *Service) Fork(ctx context.Context, id string, d Draft, at *string, resetMetrics bool) (Info, error) {
 	o, unlock, err := s.open(ctx, id)
 	if err != nil {
 		return Info{}, err
@@ -315,21 +334,22 @@ func (s *Service) Fork(ctx context.Context, id string, d Draft, at *string) (Inf
 	keep := map[int64]bool{}
 	state := o.State
 	state.ForkedFrom, state.ForkedAt, state.Status, state.Secrets = &o.id, at, Idle, nil
-	if state.Tags = d.State.Tags; state.Tags == nil {
-		state.Tags = map[string]string{}
+	if state.Tags = d.State.Tags; len(state.Tags) == 0 {
+		state.Tags = json.RawMessage("{}")
+	}
+	state.LastUserMessageID = nil
+	if resetMetrics {
+		state.Stats = nil
 	}
 	if at != nil {
 		if _, err := s.Event(ctx, id, *at); err != nil {
 			return Info{}, err
 		}
-		state.LeafEventID, state.LastUserMessageID = at, nil
+		state.LeafEventID = at
 		up := *o
 		up.LeafEventID = at
 		err := up.branch(ctx, func(h head) bool {
 			keep[number(h.ID)] = true
-			if h.Kind == "MessageEvent" && h.Source == "user" && state.LastUserMessageID == nil {
-				state.LastUserMessageID = &h.ID
-			}
 			return true
 		})
 		if err != nil {
@@ -367,7 +387,7 @@ func (s *Service) Fork(ctx context.Context, id string, d Draft, at *string) (Inf
 
 // ServerError is a frame that tells a client of a socket what was wrong with its
 // message. It is no stored event.
-func (s *Service) ServerError(ctx context.Context, id, code, detail string) json.RawMessage {
+func (s *Service) ServerError(ctx context.Context, id, code, detail string) (json.RawMessage, error) {
 	o, err := s.read(ctx, id)
 	if err != nil {
 		o = &opened{Service: s, id: id}

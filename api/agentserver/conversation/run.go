@@ -1,6 +1,7 @@
 package conversation
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -107,11 +108,12 @@ func (o *opened) begin(ctx context.Context) error {
 	if o.Begun {
 		return nil
 	}
-	o.Begun = true
+	o.Begun, o.Stats = true, beginStats(o.State.Agent)
 	return o.write(ctx, "agent", "SystemPromptEvent", systemPrompt(o.State.Agent))
 }
 
-// Run begins a run: ErrRunning when there is one.
+// Run begins a run: ErrRunning when there is one. One of a conversation that is
+// finished is over at once.
 func (s *Service) Run(ctx context.Context, id string) error {
 	return s.change(ctx, id, func(o *opened) error { return o.run(ctx) })
 }
@@ -120,6 +122,10 @@ func (s *Service) Run(ctx context.Context, id string) error {
 func (o *opened) run(ctx context.Context) error {
 	if o.runs.Of(o.id) != nil {
 		return ErrRunning
+	}
+	if o.Status == Finished { // nobody has said anything since (recorded run_second_message)
+		o.tellAll(ctx)
+		return nil
 	}
 	if err := o.begin(ctx); err != nil {
 		return err
@@ -147,7 +153,8 @@ type Run struct {
 	// Work is what the clock knows of the agent: it waits by it alone.
 	Work    *clock.Work
 	service *Service
-	again   bool // there is a message since; under the id's lock
+	again   bool   // there is a message since; under the id's lock
+	answer  string // the id of the model's answer that the agent acts on
 }
 
 // play has the agent play until nothing is left to answer.
@@ -199,6 +206,7 @@ func (r *Run) change(ctx context.Context, do func(*opened) error) error {
 
 // A Call is a tool call of the agent.
 type Call struct {
+	ID      string // "" for a new one
 	Tool    string
 	Thought string          // "" for none
 	Action  json.RawMessage // with its kind; nil for a tool that does not exist
@@ -214,7 +222,7 @@ type Action struct {
 // Act writes that the agent calls a tool.
 func (r *Run) Act(ctx context.Context, c Call) (a Action, err error) {
 	err = r.change(ctx, func(o *opened) error {
-		a = Action{CallID: "call_" + o.c.NewID()[:24], Tool: c.Tool}
+		a = Action{CallID: cmp.Or(c.ID, "call_"+o.c.NewID()[:24]), Tool: c.Tool}
 		type toolCall struct {
 			ID        string `json:"id"`
 			Name      string `json:"name"`
@@ -235,7 +243,7 @@ func (r *Run) Act(ctx context.Context, c Call) (a Action, err error) {
 			ResponseID string          `json:"llm_response_id"`
 			Risk       string          `json:"security_risk"`
 			Summary    string          `json:"summary"`
-		}{thought, []string{}, c.Action, c.Tool, a.CallID, toolCall{a.CallID, c.Tool, string(c.Args), "completion"}, o.responseID(), "UNKNOWN", c.Tool + ": " + string(c.Args)})
+		}{thought, []string{}, c.Action, c.Tool, a.CallID, toolCall{a.CallID, c.Tool, string(c.Args), "completion"}, r.answer, "UNKNOWN", c.Tool + ": " + string(c.Args)})
 		if err != nil {
 			return err
 		}
@@ -245,8 +253,16 @@ func (r *Run) Act(ctx context.Context, c Call) (a Action, err error) {
 	return a, err
 }
 
-// responseID is one that a model would have given.
-func (o *opened) responseID() string { return "chatcmpl-" + o.c.NewID() }
+// Asked says what the model has answered that the agent acts on from now on, and
+// tells what it took. An agent that asks none says so by the zero Usage.
+func (r *Run) Asked(ctx context.Context, u Usage) error {
+	return r.change(ctx, func(o *opened) error {
+		u.ResponseID = cmp.Or(u.ResponseID, "chatcmpl-"+o.c.NewID())
+		r.answer = u.ResponseID
+		spend(o.Stats, u)
+		return o.tell(ctx, "stats", stats(o.Stats, true))
+	})
+}
 
 // confirms tells whether the policy has a tool call wait (recorded
 // confirm_accept); the end of the work never does.
@@ -278,7 +294,7 @@ func (r *Run) Observe(ctx context.Context, of Action, observation json.RawMessag
 // Say writes a message of the agent.
 func (r *Run) Say(ctx context.Context, text string) error {
 	return r.change(ctx, func(o *opened) error {
-		return o.write(ctx, "agent", "MessageEvent", messageOf("assistant", Text(text), o.responseID()))
+		return o.write(ctx, "agent", "MessageEvent", messageOf("assistant", Text(text), r.answer))
 	})
 }
 
@@ -293,12 +309,11 @@ func (r *Run) Fail(ctx context.Context, code, detail string) error {
 			Retryable bool   `json:"retryable"`
 			Action    string `json:"user_action"`
 		}
-		_, err := o.store(ctx, "environment", o.LeafEventID, "ConversationErrorEvent", struct {
+		return o.write(ctx, "environment", "ConversationErrorEvent", struct {
 			Code   string `json:"code"`
 			Detail string `json:"detail"`
 			Class  class  `json:"classification"`
 		}{code, detail, class{"unknown", false, "none"}})
-		return err
 	})
 }
 
@@ -420,8 +435,11 @@ func (s *Service) Pause(ctx context.Context, id string) error {
 func (s *Service) Interrupt(ctx context.Context, id string) error {
 	return s.change(ctx, id, func(o *opened) error {
 		kind := "InterruptEvent"
-		if o.Status == Idle {
+		switch o.Status {
+		case Idle:
 			kind = "PauseEvent"
+		case Running: // once for the end of the run
+			defer o.tellAll(ctx)
 		}
 		if o.Status == Idle || o.Status == Running {
 			if err := o.pause(ctx, kind); err != nil {
