@@ -203,7 +203,11 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, x *exchange.Excha
 		}
 	}()
 	path := r.URL.Path
-	if id, ok := strings.CutPrefix(path, socketPath); ok && r.Method == http.MethodGet {
+	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		id, ok := strings.CutPrefix(path, socketPath)
+		if !ok {
+			return refuseHandshake(w)
+		}
 		x.Operation, x.Conversation, x.Waits = socketPath+"{conversation_id}", id, exchange.WaitsForSocket
 		if s.Before != nil && s.Before(w, r) {
 			return nil

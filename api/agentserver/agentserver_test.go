@@ -241,7 +241,7 @@ func TestSearch(t *testing.T) {
 		}
 	}
 	status, text := s.do("GET", "/api/conversations/"+id+"/events/"+all[1].ID, "")
-	if status != 200 || !strings.HasPrefix(text, `{"id":"`+all[1].ID+`","timestamp":"`) || !strings.HasSuffix(text, `,"kind":"MessageEvent"}`) {
+	if status != 200 || !strings.HasPrefix(text, `{"id":"`+all[1].ID+`","timestamp":"`) || !strings.HasSuffix(text, `"activated_skills":[],"extended_content":[],"sender":null,"critic_result":null,"kind":"MessageEvent"}`) || !strings.Contains(text, `"reasoning_content":null`) {
 		t.Errorf("event: %d %s", status, text)
 	}
 	if _, text := s.do("GET", "/api/conversations/"+id+"/events", `["x","`+all[1].ID+`"]`); !strings.HasPrefix(text, `[null,{"id":"`+all[1].ID) {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/openhands-local/openhands-local/api/agentserver/conversation"
+	"github.com/openhands-local/openhands-local/api/pyjson"
 )
 
 // events are the handlers of a conversation's events.
@@ -54,7 +55,21 @@ func (s *server) event(c *call) error {
 	if err != nil {
 		return err
 	}
-	return write(c.w, c.r, http.StatusOK, text)
+	full, err := whole(text)
+	if err != nil {
+		return err
+	}
+	return write(c.w, c.r, http.StatusOK, full)
+}
+
+// whole is an event with the fields that are null: a page, a socket and the store
+// leave them out (recorded events_get).
+func whole(text json.RawMessage) (json.RawMessage, error) {
+	v, err := pyjson.Decode(text)
+	if err != nil {
+		return nil, err
+	}
+	return Contract().Fill("Event", v).Append(nil), nil
 }
 
 // severalEvents answers events by their ids, null for one that there is not.
@@ -65,8 +80,14 @@ func (s *server) severalEvents(c *call) error {
 	}
 	events := make([]json.RawMessage, len(ids))
 	for i, id := range ids {
-		var err error
-		if events[i], err = s.Conversations.Event(c.r.Context(), c.id, id); err != nil && !errors.Is(err, conversation.ErrNoEvent) {
+		text, err := s.Conversations.Event(c.r.Context(), c.id, id)
+		if errors.Is(err, conversation.ErrNoEvent) {
+			continue
+		}
+		if err == nil {
+			events[i], err = whole(text)
+		}
+		if err != nil {
 			return err
 		}
 	}

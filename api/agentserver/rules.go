@@ -16,7 +16,7 @@ var rules = fastapi.Rules{
 	"CondenserBase-Input":          {Module: "openhands.sdk.context.condenser.base"},
 	"ConfirmationPolicyBase-Input": {Module: "openhands.sdk.security.confirmation_policy"},
 	"CriticBase-Input":             {Module: "openhands.sdk.critic.base"},
-	"SecretSource-Input":           {Module: "openhands.sdk.secret.secrets"},
+	"SecretSource-Input":           {Module: "openhands.sdk.secret.secrets", Before: withKind("value", "StaticSecret")},
 	"SecurityAnalyzerBase-Input":   {Module: "openhands.sdk.security.analyzer"},
 	"StartConversationRequest":     {Fields: map[string]fastapi.Rule{"tags": tags, "secrets": secretTexts}},
 	"UpdateConversationRequest":    {Fields: map[string]fastapi.Rule{"tags": tags, "title": fastapi.Raised(notBlank)}},

@@ -49,15 +49,13 @@ func (s *server) socket(w http.ResponseWriter, r *http.Request, id string) error
 	ctx := r.Context()
 	after, f, err := s.resend(r)
 	uuid, fault := fastapi.UUID(pyjson.StringOf(id))
-	said := r.URL.Query().Get("session_api_key")
-	if said == "" {
-		said = r.Header.Get(keyHeader)
+	said, says := r.Header.Get(keyHeader), len(r.Header.Values(keyHeader)) > 0
+	if q := r.URL.Query(); q.Has("session_api_key") { // the query comes first, also an empty one
+		said, says = q.Get("session_api_key"), true
 	}
 	known := s.Key.Is(said) || s.LoggedIn(r)
-	if err != nil || fault != nil || !known && said != "" {
-		w.Header().Set("Content-Type", "text/plain")
-		w.WriteHeader(http.StatusForbidden)
-		return nil
+	if err != nil || fault != nil || !known && says {
+		return refuseHandshake(w)
 	}
 	id = uuid.Text()
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // Origin is checked by the server
@@ -103,6 +101,13 @@ func (s *server) socket(w http.ResponseWriter, r *http.Request, id string) error
 	return s.follow(ctx, conn, follower, send)
 }
 
+// refuseHandshake refuses a websocket, without a word.
+func refuseHandshake(w http.ResponseWriter) error {
+	w.Header().Del("Vary")
+	w.WriteHeader(http.StatusForbidden)
+	return nil
+}
+
 // resend reads what of the stored events is to be sent.
 func (s *server) resend(r *http.Request) (any bool, f conversation.Filter, err error) {
 	q := r.URL.Query()
@@ -124,14 +129,23 @@ func (s *server) resend(r *http.Request) (any bool, f conversation.Filter, err e
 
 // authenticates reads the first message, which has to say the key.
 func (s *server) authenticates(ctx context.Context, conn *websocket.Conn) bool {
-	ctx, cancel := context.WithTimeout(ctx, authTime)
-	defer cancel()
-	_, text, err := conn.Read(ctx)
-	var m struct {
-		Type string `json:"type"`
-		Key  string `json:"session_api_key"`
+	said := make(chan bool, 1)
+	go func() { // a Read whose context ends takes the connection with it, and the reason is not told
+		_, text, err := conn.Read(ctx)
+		var m struct {
+			Type string `json:"type"`
+			Key  string `json:"session_api_key"`
+		}
+		said <- err == nil && json.Unmarshal(text, &m) == nil && m.Type == "auth" && s.Key.Is(m.Key)
+	}()
+	limit := time.NewTimer(authTime)
+	defer limit.Stop()
+	select {
+	case ok := <-said:
+		return ok
+	case <-limit.C:
+		return false
 	}
-	return err == nil && json.Unmarshal(text, &m) == nil && m.Type == "auth" && s.Key.Is(m.Key)
 }
 
 // push sends a frame. A client that does not read is left.
