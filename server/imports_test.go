@@ -72,7 +72,7 @@ var imports = map[string][]string{
 	"server/workshop/benchtable": nil,
 	"server/workshop/differ":     {"gen", "github.com/coder/websocket"},
 	"server/openhands-local":     {"server/faults", "api/migration", "api", "api/archive", "api/conform", "api/contract", "api/contract/document", "api/exchange", "api/line", "api/printable", "gen", "server", "server/journal", "server/scratch", "store", "store/boltstore", "github.com/alecthomas/kong"},
-	"server/workshop/coverage":   {"api", "api/conform", "gen"},
+	"server/workshop/coverage":   {"api", "api/agentserver", "api/conform", "gen", "gen/agentserver"},
 	"server/workshop/dist": {"github.com/CycloneDX/cyclonedx-go", "github.com/google/go-containerregistry/pkg/v1", "github.com/google/go-containerregistry/pkg/v1/empty",
 		"github.com/google/go-containerregistry/pkg/v1/mutate", "github.com/google/go-containerregistry/pkg/v1/tarball", "github.com/google/go-containerregistry/pkg/v1/types"},
 }

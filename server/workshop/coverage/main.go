@@ -14,8 +14,10 @@ import (
 	"strings"
 
 	"github.com/openhands-local/openhands-local/api"
+	"github.com/openhands-local/openhands-local/api/agentserver"
 	"github.com/openhands-local/openhands-local/api/conform"
 	"github.com/openhands-local/openhands-local/gen"
+	v1 "github.com/openhands-local/openhands-local/gen/agentserver"
 )
 
 // coverage is what the recorded cases ask of one operation.
@@ -59,6 +61,30 @@ This page is generated: `+"`"+coverageCommand+"`"+` makes it anew.
 `, status.Operations(), gen.Version, len(status.Later), api.Recorded)
 	for _, row := range rows {
 		_, e := fmt.Fprintf(w, "| %s | %s | %d | %d | %s |\n", row.name, row.state, len(row.cases), row.requests, reasons(row.differences))
+		err = errors.Join(err, e)
+	}
+	return errors.Join(err, writeAgentServer(w))
+}
+
+// writeAgentServer writes which operations of the agent server's line are served.
+func writeAgentServer(w io.Writer) error {
+	status := agentserver.ContractStatus()
+	_, err := fmt.Fprintf(w, `
+## The agent server
+
+Of the %d operations of the agent server %s (`+"`--agent-server`"+`), %d are
+served; the others answer 501, whatever is sent. Its websocket
+`+"`/sockets/events/{conversation_id}`"+` is served, and no other.
+
+| Operation | State |
+|---|---|
+`, len(v1.Operations), v1.Version, len(status.Implemented))
+	for _, op := range v1.Operations {
+		state := "implemented"
+		if slices.Contains(status.Unimplemented, op.Name) {
+			state = "501"
+		}
+		_, e := fmt.Fprintf(w, "| `%s %s` | %s |\n", op.Method, op.Path, state)
 		err = errors.Join(err, e)
 	}
 	return err
