@@ -181,6 +181,52 @@ func BenchmarkAddEvent(b *testing.B) {
 	}
 }
 
+// BenchmarkAgentServer sends messages that do not run to the agent server's line,
+// and reads pages of 100 of them, beside a handler that stores nothing.
+func BenchmarkAgentServer(b *testing.B) {
+	const message = `{"content":[{"type":"text","text":"hello"}]}`
+	for _, connections := range []int{1, 64} {
+		ctx, cancel := context.WithCancel(context.Background())
+		s, err := server.New(ctx, server.Config{AgentServer: "127.0.0.1:0", Data: b.TempDir(), Agent: "none"})
+		if err != nil {
+			b.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx) }()
+		b.Cleanup(func() {
+			cancel()
+			if err := <-done; err != nil {
+				b.Error(err)
+			}
+		})
+		mine, theirs := make([]*client, connections), make([]*client, connections)
+		noop := startCeiling(b, []byte(`{"success":true}`))
+		for i := range connections {
+			mine[i], theirs[i] = dial(b, strings.TrimPrefix(s.Info().URL, "http://")), dial(b, noop)
+		}
+		sends, pages := make([][]byte, 64), make([][]byte, 64)
+		for i := range sends {
+			id := fmt.Sprintf("00000000-0000-4000-8000-0000000000%02x", i)
+			body := `{"conversation_id":"` + id + `","workspace":{"working_dir":"w"},"agent_settings":{}}`
+			r, err := http.Post(s.Info().URL+"/api/conversations", "application/json", strings.NewReader(body))
+			if err != nil || r.StatusCode != http.StatusCreated {
+				b.Fatalf("create: %v %v", r, err)
+			}
+			r.Body.Close()
+			sends[i] = fmt.Appendf(nil, "POST /api/conversations/%s/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", id, len(message), message)
+			pages[i] = fmt.Appendf(nil, "GET /api/conversations/%s/events/search HTTP/1.1\r\nHost: localhost\r\n\r\n", id)
+		}
+		spread(b, mine, 64*50, sends...)
+		for name, requests := range map[string][][]byte{"send": sends, "page": pages} {
+			b.Run(fmt.Sprintf("%s/connections=%d", name, connections), func(b *testing.B) {
+				inTurns(b,
+					func(n int) time.Duration { return spread(b, mine, n, requests...) },
+					func(n int) time.Duration { return spread(b, theirs, n, requests...) }, "x-noop")
+			})
+		}
+	}
+}
+
 // BenchmarkAddEventJournal compares a server that keeps a journal with one that
 // keeps none.
 func BenchmarkAddEventJournal(b *testing.B) {

@@ -38,7 +38,7 @@ type execCmd struct {
 
 // Help says how the command finds its server, and when all ends.
 func (x *execCmd) Help() string {
-	return "The command finds its server's address in OPENHANDS_LOCAL_URL. Its exit status is ours; " +
+	return "The command finds its server's address in OPENHANDS_LOCAL_URL, and that of --agent-server in OPENHANDS_LOCAL_AGENT_SERVER_URL. Its exit status is ours; " +
 		"with --faults it is 1 when the command's is 0 and a fault was never used. " +
 		"125 means that no server started, 126 that the command cannot be run, 127 that there is none of this name. " +
 		"Signals go to the command; it gets SIGTERM when the parent of openhands-local exec is gone, unless nohup was used. " +
@@ -86,6 +86,9 @@ func (x *execCmd) Run(e *env) error {
 		return &failure{statusNoServer, fmt.Errorf("exec: no server: %w", err)}
 	}
 	child.Env = append(child.Environ(), "OPENHANDS_LOCAL_URL="+srv.Info().URL)
+	if v1 := srv.Info().AgentServer; v1 != "" {
+		child.Env = append(child.Env, "OPENHANDS_LOCAL_AGENT_SERVER_URL="+v1)
+	}
 	err = during(e, srv, child)
 	if x.HAR != "" {
 		if failed := replaceFile(x.HAR, srv.WriteHAR, nil); failed != nil {
