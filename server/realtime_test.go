@@ -20,9 +20,10 @@ var realTime = map[string]struct{ uses, why string }{
 	"server/workshop":        {"", "tools of this repository"},
 	"store/storetest":        {"", "tests"},
 
-	"api/agentserver/agentserver.go": {"time.Now", "how long nobody asked"},
-	"api/agentserver/details.go":     {"time.Now", "how long the process runs"},
-	"api/agentserver/socket.go":      {"context.WithTimeout time.NewTicker", "what a connection may take"},
+	"api/agentserver/agentserver.go":      {"time.Now", "how long nobody asked"},
+	"api/agentserver/details.go":          {"time.Now", "how long the process runs"},
+	"api/agentserver/socket.go":           {"context.WithTimeout time.NewTicker time.NewTimer", "what a connection may take"},
+	"api/agentserver/conversation/run.go": {"time.NewTimer", "how long a run takes at least, for clients whose requests are under way"},
 
 	"api/exchange/exchange.go":       {"time.Now time.Since", "how long an answer took"},
 	"api/health.go":                  {"time.Since", "how long the process runs"},

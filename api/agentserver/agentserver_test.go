@@ -45,11 +45,7 @@ func serve(t *testing.T, k key.Key, agent func(context.Context, *conversation.Ru
 
 // open serves what the store has.
 func (s *served) open(k key.Key, agent func(context.Context, *conversation.Run) conversation.Status) {
-	rules := conversation.New(conversation.Config{Store: s.store, Clock: clock.New(clock.Options{}), Agent: agent, NewID: func() string {
-		var b [16]byte
-		_, _ = rand.Read(b[:])
-		return hex.EncodeToString(b[:])
-	}})
+	rules := conversation.New(conversation.Config{Store: s.store, Clock: clock.New(clock.Options{}), Agent: agent, NewID: newID})
 	server := httptest.NewServer(agentserver.New(agentserver.Config{
 		Conversations: rules, Key: k, LoggedIn: func(*http.Request) bool { return false }, Done: (*exchange.Exchange).Done,
 		Started: time.Now(), Log: slog.New(slog.DiscardHandler),
@@ -57,6 +53,12 @@ func (s *served) open(k key.Key, agent func(context.Context, *conversation.Run) 
 	s.t.Cleanup(rules.Close)
 	s.t.Cleanup(server.Close)
 	s.url, s.rules = server.URL, rules
+}
+
+func newID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:])
+	return hex.EncodeToString(b[:])
 }
 
 // do asks and returns the answer.
