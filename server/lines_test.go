@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -79,6 +81,34 @@ func TestLines(t *testing.T) {
 	sent(t, "POST", info.AgentServer+"/_local/reset", "")
 	if _, text := sent(t, "GET", info.AgentServer+"/api/conversations/count", ""); text != "0" {
 		t.Errorf("after a reset there are %s", text)
+	}
+}
+
+// TestLinesReset: a reset ends the runs of the agent server's line too, so that a
+// conversation of the same id is another.
+func TestLinesReset(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "slow.yaml")
+	if err := os.WriteFile(script, []byte("rules:\n  - on: .*\n    steps:\n      - {wait: 1h, say: late}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	info, end := serveLines(t, server.Config{Addr: "127.0.0.1:0", Data: server.Memory, Agent: "script:" + script})
+	defer end()
+	const id = "00000000-0000-4000-8000-000000000000"
+	for round := range 2 {
+		idOf(t, info.AgentServer, strings.TrimSuffix(newAgentConversation, "}")+`,"conversation_id":"`+id+`"}`)
+		path := info.AgentServer + "/api/conversations/" + id
+		if status, text := sent(t, "POST", path+"/events", `{"content":[{"text":"hello"}]}`); status != http.StatusOK {
+			t.Fatalf("send: %d %s", status, text)
+		}
+		if status, text := sent(t, "POST", path+"/run", ""); status != http.StatusOK {
+			t.Fatalf("run %d: %d %s", round, status, text)
+		}
+		if status, text := sent(t, "POST", info.URL+"/_local/reset", ""); status != http.StatusNoContent && status != http.StatusOK {
+			t.Fatalf("reset: %d %s", status, text)
+		}
+	}
+	if _, text := sent(t, "GET", info.URL+"/_local/metrics", ""); !strings.Contains(text, "_agent_runs 0\n") {
+		t.Errorf("an agent is at work after a reset")
 	}
 }
 

@@ -248,8 +248,16 @@ func (d *world) first(w http.ResponseWriter, r *http.Request) {
 func (d *world) reset(ctx context.Context) error {
 	d.faults.Restart()
 	d.clock.Reset()
-	return d.conversations.Reset(ctx, func(ctx context.Context) error {
+	return d.empty(ctx, func(ctx context.Context) error {
 		return errors.Join(d.files.removeAll(), d.s.c.firstSettings(ctx, d.store))
+	})
+}
+
+// empty ends all runs of both lines and empties the store; begin makes what it
+// begins with, before anything else can happen in it.
+func (d *world) empty(ctx context.Context, begin func(context.Context) error) error {
+	return d.agentServer.Reset(ctx, func(ctx context.Context) error {
+		return d.conversations.Reset(ctx, begin)
 	})
 }
 

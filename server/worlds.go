@@ -350,7 +350,7 @@ func (d *world) end() error {
 	defer cancel()
 	close(d.stopping)
 	// Without 41 clients would come back, and make the world again.
-	err := d.conversations.Reset(ctx, func(context.Context) error { return nil })
+	err := d.empty(ctx, func(context.Context) error { return nil })
 	for until := time.Now().Add(partingTime); d.live.Sessions() > 0 && time.Now().Before(until); {
 		time.Sleep(5 * time.Millisecond)
 	}

@@ -115,6 +115,9 @@ func (s *Service) Reset(ctx context.Context, begin func(context.Context) error) 
 		r.End()
 		s.runs.Change(r.Conversation, nil)
 	}
+	s.mu.Lock()
+	clear(s.kept)
+	s.mu.Unlock()
 	return begin(ctx)
 }
 
