@@ -109,6 +109,9 @@ func (s *serveCmd) Run(e *env) error {
 	go func() {
 		srv.Warm()
 		debug.FreeOSMemory() // what the start needed, while nobody waits
+		if _, given := e.lookup("GOGC"); !given {
+			collectLess()
+		}
 	}()
 	ctx, stop := context.WithCancel(e)
 	defer stop()
