@@ -40,8 +40,11 @@ func (d *differ) talks(ctx context.Context) error {
 	if err := d.create(ctx, request{op: newConversation, method: "POST", target: "/api/conversations", headers: jsonHeader, body: "{}", hasBody: true}); err != nil {
 		return err
 	}
+	var posted []string
 	for range d.g.IntN(6) {
-		real, _ := d.compare(ctx, request{op: addEvent, method: "POST", target: "/api/conversations/{cid}/events", headers: jsonHeader, body: d.g.shown(), hasBody: true})
+		body := d.g.shown()
+		real, _ := d.compare(ctx, request{op: addEvent, method: "POST", target: "/api/conversations/{cid}/events", headers: jsonHeader, body: body, hasBody: true})
+		posted = append(posted, body)
 		if real.status != http.StatusOK {
 			return nil // it may be stored there all the same
 		}
@@ -55,6 +58,9 @@ func (d *differ) talks(ctx context.Context) error {
 		}
 		t := d.g.talk()
 		q := request{op: "socket, " + t.transport, method: "GET", target: "/socket.io/?EIO=4&transport=" + t.transport + "&" + t.query, body: strings.Join(t.says, "\n"), hasBody: true}
+		if strings.Contains(t.query, "{e") { // what the ids are of
+			q.body += fmt.Sprintf("\n(after %s: %v, %v)", strings.Join(posted, ", "), d.real.events, d.ours.events)
+		}
 		done := make(chan []string, 1)
 		go func() { done <- d.ours.talk(ctx, t) }()
 		real := d.real.talk(ctx, t)
