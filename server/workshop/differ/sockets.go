@@ -50,7 +50,7 @@ func (d *differ) talks(ctx context.Context) error {
 		}
 	}
 	for _, s := range d.sides() {
-		s.numberEvents(ctx)
+		s.numberEvents(ctx, len(posted))
 	}
 	for range perTalks {
 		if ctx.Err() != nil {
@@ -107,18 +107,24 @@ func kindOf(packet string) string {
 	return kind
 }
 
-// numberEvents gives the events that were posted their places {e0}, {e1} …
-func (s *side) numberEvents(ctx context.Context) {
-	var page struct{ Events []json.RawMessage }
-	a := s.send(ctx, request{method: "GET", target: "/api/conversations/{cid}/events?limit=100"})
-	if json.Unmarshal([]byte(a.body), &page) != nil {
-		return
-	}
-	s.events = s.events[:0]
-	for _, e := range page.Events {
-		var of struct{ ID int64 }
-		if len(s.posted(e)) > 0 && json.Unmarshal(e, &of) == nil {
-			s.events = append(s.events, fmt.Sprintf("{e%d}", len(s.events)), strconv.FormatInt(of.ID, 10))
+// numberEvents gives the n events that were posted their places {e0}, {e1} …, once
+// they can be read: the real server writes them after its answers.
+func (s *side) numberEvents(ctx context.Context, n int) {
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		var page struct{ Events []json.RawMessage }
+		a := s.send(ctx, request{method: "GET", target: "/api/conversations/{cid}/events?limit=100"})
+		if json.Unmarshal([]byte(a.body), &page) != nil {
+			page.Events = nil
+		}
+		s.events = nil
+		for _, e := range page.Events {
+			var of struct{ ID int64 }
+			if len(s.posted(e)) > 0 && json.Unmarshal(e, &of) == nil {
+				s.events = append(s.events, fmt.Sprintf("{e%d}", len(s.events)/2), strconv.FormatInt(of.ID, 10))
+			}
+		}
+		if len(s.events) >= 2*n || ctx.Err() != nil || time.Now().After(deadline) {
+			return
 		}
 	}
 }
