@@ -22,6 +22,7 @@ var imports = map[string][]string{
 	"store/memstore":           {"store"},
 	"store/boltstore":          {"store", "store/boltstore/boltfile", "go.etcd.io/bbolt", "go.etcd.io/bbolt/errors"},
 	"store/boltstore/boltfile": {"store"},
+	"store/pgstore":            {"store", "github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/pgconn", "github.com/jackc/pgx/v5/pgxpool"},
 	"store/storetest":          {"store", "store/memstore"},
 
 	"api/printable":              nil,

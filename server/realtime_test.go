@@ -46,6 +46,8 @@ var realTime = map[string]struct{ uses, why string }{
 	"server/servertest/requests.go":  {"context.WithTimeout", "who waits for clients"},
 	"store/boltstore/boltstore.go":   {"time.Now time.Since", "how long opening took"},
 	"store/boltstore/write.go":       {"time.Now time.Since", "how long a commit took"},
+	"store/pgstore/events.go":        {"time.Now time.Since", "how long a transaction took"},
+	"store/pgstore/pgstore.go":       {"context.WithTimeout time.After", "who waits for the database, and when its lock is tried again"},
 }
 
 // TestRealTime holds every file to realTime: all others wait, and tell times, by a

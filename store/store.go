@@ -6,8 +6,9 @@
 // clocks or of randomness: ids, times and documents are made by the caller and
 // handed in, so that every store is deterministic.
 //
-// Package boltstore keeps everything in one bbolt file, package memstore in
-// memory; package storetest is the suite that both must pass.
+// Package boltstore keeps everything in one bbolt file, package pgstore in a
+// PostgreSQL database, package memstore in memory; package storetest is the
+// suite that all must pass.
 //
 // The event ids of a conversation are 0, 1, 2, …: [Store.Append] gives the
 // next one. Readers page through them with [Events], walk any number with
