@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"os"
 
+	answers "github.com/openhands-local/openhands-local/api/refuse"
 	"github.com/openhands-local/openhands-local/store"
 	"github.com/openhands-local/openhands-local/store/boltstore"
 )
+
+// errInDatabase is for a backup of what is in no file of ours.
+var errInDatabase = answers.Ours(http.StatusConflict, "The data is in a database: pg_dump copies it. GET /_local/export has its conversations.")
 
 // backup copies the store's file for a client. The copy is made at the disk's
 // pace and sent at the client's: no transaction waits for somebody's
@@ -18,7 +23,7 @@ func (d *world) backup(ctx context.Context) (io.ReadCloser, int64, error) {
 	all, _ := d.store.(counted)
 	kept, ok := all.Store.(*boltstore.Store)
 	if !ok {
-		return nil, 0, errors.New("nothing is kept")
+		return nil, 0, errInDatabase
 	}
 	f, err := os.CreateTemp(d.info.Data, ".backup-*")
 	if err != nil {

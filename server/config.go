@@ -17,6 +17,7 @@ import (
 	"github.com/openhands-local/openhands-local/api/settings"
 	"github.com/openhands-local/openhands-local/server/agent"
 	"github.com/openhands-local/openhands-local/server/ui"
+	"github.com/openhands-local/openhands-local/store/pgstore"
 )
 
 // A Config says how a server runs. Addr and Data are required; the zero value
@@ -29,8 +30,8 @@ type Config struct {
 	// served; empty serves none. With it Addr may be empty: then it is served
 	// alone.
 	AgentServer string
-	// Data is the folder that keeps everything, made when it is missing, or
-	// "memory" to keep nothing.
+	// Data is the folder that keeps everything, made when it is missing; the URL
+	// of a PostgreSQL database (postgres://…); or "memory" to keep nothing.
 	Data string
 	// Key is what X-Session-API-Key must say; empty asks for none.
 	Key string
@@ -229,13 +230,17 @@ func (c Config) Check() error {
 	return ConfigError{errors.Join(problems...)}
 }
 
-// checkData tells whether Data can name a store. Of a URL only the scheme is
-// told: the rest may hold a password.
+// checkData tells whether Data can name a store. Of a URL that names none only
+// the scheme is told: the rest may hold a password.
 func (c Config) checkData() error {
 	scheme, _, isURL := strings.Cut(c.Data, "://")
 	switch {
+	case pgstore.Is(c.Data):
+		if err := pgstore.Check(c.Data); err != nil {
+			return fmt.Errorf("data %s://…: %w", scheme, err)
+		}
 	case isURL:
-		return fmt.Errorf("data %s://…: is a URL, and no store is opened by one: want a folder, or %q to keep nothing", scheme, Memory)
+		return fmt.Errorf("data %s://…: is a URL, and no store is opened by one: want a folder, postgres://… for a database, or %q to keep nothing", scheme, Memory)
 	case c.Data == "":
 		return fmt.Errorf("data %q: want a folder, or %q to keep nothing", c.Data, Memory)
 	}

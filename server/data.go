@@ -18,6 +18,7 @@ import (
 	"github.com/openhands-local/openhands-local/store"
 	"github.com/openhands-local/openhands-local/store/boltstore"
 	"github.com/openhands-local/openhands-local/store/memstore"
+	"github.com/openhands-local/openhands-local/store/pgstore"
 )
 
 // The data folder:
@@ -38,14 +39,14 @@ const (
 // or all share one.
 type workspaces struct {
 	shared string // --workspace; empty for one each
-	memory bool   // one each, in a temporary folder
+	passes bool   // one each, in a temporary folder
 
 	mu   sync.Mutex
 	each string          // their parent; empty while a temporary one is not made
 	temp *scratch.Folder // each, when it is temporary
 }
 
-// newWorkspaces decides where files lie. With data in memory that is a
+// newWorkspaces decides where files lie. With data in memory or in a database that is a
 // temporary folder, made for the first upload and removed at the end, or after
 // it: until then, and where there can be none, workspaces are empty. Files in
 // memory would be bounded by nothing, and every promise of package workspace
@@ -55,8 +56,8 @@ func newWorkspaces(shared, folder string) (*workspaces, error) {
 	case shared != "":
 		abs, err := filepath.Abs(shared)
 		return &workspaces{shared: abs}, err
-	case folder == Memory:
-		return &workspaces{memory: true}, nil
+	case !InFolder(folder):
+		return &workspaces{passes: true}, nil
 	}
 	return &workspaces{each: filepath.Join(folder, workspacesFolder)}, nil
 }
@@ -75,7 +76,7 @@ func (w *workspaces) open(id string, create bool) (*workspace.Workspace, error) 
 		}
 	}
 	shown := filepath.ToSlash(dir)
-	if w.memory || !path.IsAbs(shown) { // on Windows it begins with a drive
+	if w.passes || !path.IsAbs(shown) { // on Windows it begins with a drive
 		shown = workspace.Folder
 	}
 	if create {
@@ -140,11 +141,24 @@ func (w *workspaces) close() error {
 	return temp.Remove()
 }
 
+// InFolder reports whether Config.Data names a folder: neither [Memory] nor the
+// URL of a database.
+func InFolder(data string) bool { return data != Memory && !pgstore.Is(data) }
+
 // openData opens the store of a data folder, which it makes when it is
-// missing, and returns its absolute name. The metrics count what happens in it.
+// missing, and returns its absolute name; of a database the name that is shown.
+// The metrics count what happens in it.
 func openData(ctx context.Context, data, key string, log *slog.Logger, m *metrics) (s store.Store, folder string, err error) {
 	if data == Memory {
 		return counted{memstore.New(), m}, Memory, nil
+	}
+	if pgstore.Is(data) {
+		opened, err := pgstore.Open(ctx, data, pgstore.Options{Logger: log, Committed: m.committed})
+		if err != nil {
+			return nil, "", err
+		}
+		m.commits()
+		return counted{opened, m}, pgstore.Name(data), nil
 	}
 	folder, err = filepath.Abs(data)
 	if err != nil {
@@ -228,14 +242,14 @@ type claim struct {
 // writeClaim lets other processes read who serves a folder. It is a courtesy:
 // the lock is the store's.
 func writeClaim(c claim) {
-	if text, err := json.Marshal(c); err == nil && c.Data != Memory {
+	if text, err := json.Marshal(c); err == nil && InFolder(c.Data) {
 		_ = os.WriteFile(filepath.Join(c.Data, holderFile), append(text, '\n'), 0o600)
 	}
 }
 
 // removeClaim removes what writeClaim wrote.
 func removeClaim(i Info) {
-	if i.Data != "" && i.Data != Memory {
+	if i.Data != "" && InFolder(i.Data) {
 		_ = os.Remove(filepath.Join(i.Data, holderFile))
 	}
 }
@@ -276,6 +290,9 @@ func Holder(ctx context.Context, data, key string) (i Info, token string, err er
 // that is a file. It makes nothing: where there is none it is
 // [fs.ErrNotExist].
 func DataFile(data string) (string, error) {
+	if pgstore.Is(data) {
+		return "", fmt.Errorf("%s is a database, and no folder: pg_dump copies it, and export --url asks the server that has it open", pgstore.Name(data))
+	}
 	info, err := os.Stat(data)
 	if err != nil {
 		return "", err

@@ -25,7 +25,10 @@ func Import(ctx context.Context, c Config, do func(store.Store) error) error {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	missing := missingFrom(c.Data)
+	var missing []string
+	if InFolder(c.Data) {
+		missing = missingFrom(c.Data)
+	}
 	st, _, err := openData(ctx, c.Data, c.Key, c.Log, newMetrics(c.Version))
 	if err != nil {
 		return err

@@ -62,7 +62,7 @@ var imports = map[string][]string{
 		"github.com/shirou/gopsutil/v4/disk", "github.com/shirou/gopsutil/v4/process", "github.com/swaggest/swgui/v5/static", "github.com/vearutop/statigz"},
 
 	"server/agent": {"api/agentserver/conversation", "api/runs", "api/clock", "api/conversation", "api/event", "api/feed", "api/pyjson", "store", "go.yaml.in/yaml/v3"},
-	"server": {"api/conform", "api/migration", "api", "api/agentserver", "api/agentserver/conversation", "gen/agentserver", "api/archive", "api/clock", "api/contract", "api/conversation", "api/exchange", "api/key", "api/live", "api/live/engineio", "api/settings", "api/workspace", "gen", "api/fastapi", "api/pyjson", "server/agent", "server/faults", "server/journal", "server/page", "server/scratch", "server/ui", "store", "store/boltstore", "store/memstore",
+	"server": {"api/conform", "api/migration", "api", "api/agentserver", "api/agentserver/conversation", "gen/agentserver", "api/archive", "api/clock", "api/contract", "api/conversation", "api/exchange", "api/key", "api/live", "api/live/engineio", "api/settings", "api/workspace", "gen", "api/fastapi", "api/pyjson", "api/refuse", "server/agent", "server/faults", "server/journal", "server/page", "server/scratch", "server/ui", "store", "store/boltstore", "store/memstore", "store/pgstore",
 		"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors", "github.com/prometheus/client_golang/prometheus/promhttp"},
 	"server/faults":              {"api/exchange", "api/fastapi", "api/live", "api/pyjson", "go.yaml.in/yaml/v3"},
 	"server/journal":             {"api/migration", "api/event", "api/exchange", "api/pyjson"},

@@ -104,7 +104,7 @@ type Info struct {
 	// served.
 	AgentServer string `json:"agent_server,omitempty"`
 	PID         int    `json:"pid"`
-	Data        string `json:"data"` // absolute folder, or "memory"
+	Data        string `json:"data"` // absolute folder, "memory", or the URL of a database without its password
 	Version     string `json:"version"`
 	API         string `json:"api"`      // version of the contract
 	Recorded    string `json:"recorded"` // version whose answers are given

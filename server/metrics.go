@@ -95,9 +95,12 @@ func (m *metrics) committed(events int, took time.Duration) {
 	m.commitSize.Observe(float64(events))
 }
 
+// commits adds what is told of a store that commits.
+func (m *metrics) commits() { m.registry.MustRegister(m.commitTook, m.commitSize) }
+
 // file adds what is told of a store in a file.
 func (m *metrics) file(s *boltstore.Store) {
-	m.registry.MustRegister(m.commitTook, m.commitSize)
+	m.commits()
 	m.gauge("store_file_bytes", "Size of the store's file.", func() int { file, _ := s.Size(); return int(file) })
 	m.gauge("store_free_bytes", "Part of the store's file that is free for what is written next.", func() int { _, free := s.Size(); return int(free) })
 }

@@ -47,7 +47,7 @@ func (d *dataFlags) explain(e *env, err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return &failure{statusInterrupted, errors.New("interrupted: nothing was changed")}
-	case errors.Is(err, store.ErrInUse):
+	case errors.Is(err, store.ErrInUse) && server.InFolder(d.Data):
 		who := "another process"
 		if i, _, asked := server.Holder(e, d.Data, e.key()); asked == nil {
 			who = fmt.Sprintf("openhands-local %s (pid %d, %s)", i.Version, i.PID, i.URL)

@@ -75,7 +75,7 @@ func (f *serverFlags) records(w io.Writer, level slog.Level) slog.Handler {
 // serveCmd serves until a signal.
 type serveCmd struct {
 	Addr      string `default:"localhost:3000" help:"Address to listen on; port 0 picks a free one."`
-	Data      string `default:"openhands-data" help:"Folder that keeps everything; \"memory\" keeps nothing."`
+	Data      string `default:"openhands-data" help:"Folder that keeps everything, or postgres://… for a database; \"memory\" keeps nothing."`
 	Line      string `default:"v0" enum:"v0,agent" help:"Which API to serve at --addr: v0 is OpenHands 0.53.0's, agent the agent server's (V1)."`
 	NoKey     bool   `help:"Serve other machines without a key."`
 	ReadyFile string `help:"Write url, pid, data and version here as JSON once it serves; \"-\" is standard output." placeholder:"FILE"`

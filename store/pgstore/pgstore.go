@@ -104,14 +104,14 @@ var _ store.Store = (*Store)(nil)
 
 // Open opens the store in the database that a URL names (postgres://…, with
 // what libpq knows), and makes its tables when there are none. Every error is
-// one sentence that holds no password; it is ErrInUse while another process has
-// the store open.
+// one line that names the database and holds no password; it is ErrInUse while
+// another process has the store open.
 func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	s, err := open(ctx, url, o)
-	if err != nil && ctx.Err() == nil {
-		err = &store.Error{Op: "open", ID: Name(url), Err: err}
+	if err != nil {
+		return nil, fmt.Errorf("database %s: %w", Name(url), err)
 	}
-	return s, err
+	return s, nil
 }
 
 func open(ctx context.Context, url string, o Options) (*Store, error) {
