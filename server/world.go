@@ -89,6 +89,9 @@ func (d *world) open(ctx context.Context, data string) (err error) {
 	if d.files, err = newWorkspaces(c.Workspace, folder); err != nil {
 		return err
 	}
+	if d.files.passes && folder != Memory {
+		d.log.Info("files of conversations are not in the database: they are gone when the server ends, unless --workspace DIR keeps them")
+	}
 	script, err := agent.ByName(c.agent())
 	if err != nil {
 		return err

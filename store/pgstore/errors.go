@@ -27,14 +27,17 @@ func Is(data string) bool {
 	return ok && (scheme == "postgres" || scheme == "postgresql")
 }
 
-// Check tells whether a URL can be that of a database, without a word of it in
-// the error: where it is not understood, any part may be of a password.
+// Check tells whether a URL can be that of a database. Where it is not understood
+// any part of it may be of a password, and the error has no word of it.
 func Check(data string) error {
 	u, err := url.Parse(data)
-	if err != nil || !Is(data) || u.Fragment != "" || u.Opaque != "" || strings.Contains(u.RawQuery, "@") {
+	if err != nil || !Is(data) || u.Fragment != "" || strings.Contains(u.EscapedPath()+u.RawQuery, "@") {
 		return errURL
 	}
-	if _, err := pgx.ParseConfig(data); err != nil {
+	// What is wrong now is a value, such as a file that is not there.
+	if _, err := pgx.ParseConfig(data); errors.Unwrap(err) != nil {
+		return fmt.Errorf("the URL of the database cannot be used: %w", errors.Unwrap(err))
+	} else if err != nil {
 		return errURL
 	}
 	return nil

@@ -28,6 +28,13 @@ type appending struct {
 	err      error
 }
 
+// Bounds of what one transaction stores: no event is added to so many, or to so
+// many bytes of JSON.
+const (
+	writeEvents = 4 * store.PageEvents
+	writeBytes  = 4 << 20
+)
+
 // Append implements [store.Store]. One caller alone pays for one transaction;
 // many of one conversation share one: whatever has arrived when one ends goes
 // into the next, and nothing is waited for.
@@ -84,7 +91,10 @@ func (s *Store) appendQueue(conversation string) {
 			s.mu.Unlock()
 			return
 		}
-		n := min(len(batch), store.PageEvents)
+		n, size := 0, 0
+		for ; n < len(batch) && n < writeEvents && size < writeBytes; n++ {
+			size += len(batch[n].json)
+		}
 		s.queues[conversation] = slices.Clone(batch[n:])
 		s.mu.Unlock()
 		s.appendBatch(conversation, batch[:n])
@@ -272,12 +282,6 @@ func readPart(ctx context.Context, q *pgxpool.Pool, conversation string, r *stor
 	return events, err
 }
 
-// Bounds of what one transaction of Import stores.
-const (
-	importEvents = 4 * store.PageEvents
-	importBytes  = 4 << 20
-)
-
 // Import implements [store.Store].
 //
 // The events come under a birth that no conversation has, and that is listed in
@@ -336,7 +340,7 @@ func (b birthOf) importEvents(events iter.Seq2[store.Event, error], write func(f
 		}
 		next = e.ID + 1
 		rows = append(rows, []any{b.Conversation, b.Birth, e.ID, int32(e.Flags), notNil(e.JSON)})
-		if size += len(e.JSON); size < importBytes && len(rows) < importEvents {
+		if size += len(e.JSON); size < writeBytes && len(rows) < writeEvents {
 			continue
 		}
 		if err := flush(); err != nil {

@@ -43,6 +43,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"regexp"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -162,21 +163,22 @@ func (s *Store) hold(ctx context.Context, c *pgx.ConnConfig) (*pgx.Conn, error) 
 	if err != nil {
 		return nil, explain(err)
 	}
-	if err := s.lock(ctx, holder, c); err != nil {
+	if err := s.lock(ctx, holder); err != nil {
 		holder.Close(context.WithoutCancel(ctx))
 		return nil, err
 	}
 	return holder, nil
 }
 
-func (s *Store) lock(ctx context.Context, holder *pgx.Conn, c *pgx.ConnConfig) error {
-	var version, encoding, synchronous, fsync string
-	err := holder.QueryRow(ctx, `SELECT current_setting('server_version_num'), current_setting('server_encoding'), current_setting('synchronous_commit'), current_setting('fsync')`).
-		Scan(&version, &encoding, &synchronous, &fsync)
+func (s *Store) lock(ctx context.Context, holder *pgx.Conn) error {
+	var is settings
+	var fsync string
+	err := holder.QueryRow(ctx, `SELECT current_setting('server_version_num'), current_setting('server_encoding'), current_setting('search_path'), current_setting('synchronous_commit'), current_setting('fsync')`).
+		Scan(&is.version, &is.encoding, &is.path, &is.synchronous, &fsync)
 	if err != nil {
 		return explain(err)
 	}
-	if err := checkServer(version, encoding, synchronous); err != nil {
+	if err := is.check(); err != nil {
 		return err
 	}
 	if fsync != "on" {
@@ -185,7 +187,7 @@ func (s *Store) lock(ctx context.Context, holder *pgx.Conn, c *pgx.ConnConfig) e
 	err = pgx.BeginFunc(ctx, holder, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '`+lockTimeout+`'`)
 		if err == nil { // the session's, not the transaction's
-			_, err = tx.Exec(ctx, `SELECT pg_advisory_lock(hashtextextended('openhands-local ' || $1, 0))`, c.RuntimeParams["search_path"])
+			_, err = tx.Exec(ctx, `SELECT pg_advisory_lock(hashtextextended('openhands-local ' || current_setting('search_path'), 0))`)
 		}
 		return err
 	})
@@ -195,15 +197,24 @@ func (s *Store) lock(ctx context.Context, holder *pgx.Conn, c *pgx.ConnConfig) e
 	return explain(err)
 }
 
-// checkServer tests what a server says of itself.
-func checkServer(version, encoding, synchronous string) error {
-	switch n, err := strconv.Atoi(version); {
+// settings are those of a session.
+type settings struct{ version, encoding, path, synchronous string }
+
+// plainName is the one spelling of a schema's name that is taken: the lock is
+// named after it.
+var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
+
+// check tells whether a session will do.
+func (s settings) check() error {
+	switch n, err := strconv.Atoi(s.version); {
 	case err != nil || n < minVersion:
-		return fmt.Errorf("the server is PostgreSQL %d (server_version_num %s): version %d or later is needed", n/10000, version, minVersion/10000)
-	case encoding != "UTF8":
-		return fmt.Errorf("the encoding of the database is %s: make one with ENCODING 'UTF8'", encoding)
-	case synchronous == "off" || synchronous == "local":
-		return fmt.Errorf("synchronous_commit is %s: an event that was confirmed could be lost; leave it out of the URL", synchronous)
+		return fmt.Errorf("the server is PostgreSQL %d (server_version_num %s): version %d or later is needed", n/10000, s.version, minVersion/10000)
+	case s.encoding != "UTF8":
+		return fmt.Errorf("the encoding of the database is %s: make one with ENCODING 'UTF8'", s.encoding)
+	case !plainName.MatchString(s.path):
+		return fmt.Errorf("search_path is %q: want the name of one schema, of small letters, digits and _", s.path)
+	case s.synchronous == "off" || s.synchronous == "local":
+		return fmt.Errorf("synchronous_commit is %s: an event that was confirmed could be lost; leave it out of the URL", s.synchronous)
 	}
 	return nil
 }
@@ -251,15 +262,14 @@ func alive(ctx context.Context, holder *pgx.Conn) error {
 // prepare makes the tables, and removes what imports left that did not end. The
 // caller has the lock.
 func (s *Store) prepare(ctx context.Context, holder *pgx.Conn) error {
-	var schema *string
-	if err := holder.QueryRow(ctx, `SELECT current_schema()`).Scan(&schema); err != nil {
-		return err
+	var schema string
+	var exists bool
+	err := holder.QueryRow(ctx, `SELECT current_setting('search_path'), current_schema() IS NOT NULL`).Scan(&schema, &exists)
+	if err == nil && !exists {
+		_, err = holder.Exec(ctx, `CREATE SCHEMA `+pgx.Identifier{schema}.Sanitize())
 	}
-	if schema == nil {
-		name := holder.Config().RuntimeParams["search_path"]
-		if _, err := holder.Exec(ctx, `CREATE SCHEMA `+pgx.Identifier{name}.Sanitize()); err != nil {
-			return err
-		}
+	if err != nil {
+		return err
 	}
 	if err := migrate(ctx, holder); err != nil {
 		return err

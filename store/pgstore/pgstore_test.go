@@ -201,6 +201,33 @@ func TestPostgresGroups(t *testing.T) {
 	t.Logf("%d events in %d transactions", events.Load(), commits.Load())
 }
 
+// TestPostgresGroupsAreBounded: large events are not all put into one
+// transaction, however many wait.
+func TestPostgresGroupsAreBounded(t *testing.T) {
+	const size = 1 << 20
+	var most atomic.Int64
+	s, err := Open(t.Context(), empty(t), Options{Committed: func(n int, _ time.Duration) { most.Store(max(most.Load(), int64(n))) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Create(t.Context(), store.Conversation{ID: "c"}); err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for range 24 {
+		group.Go(func() {
+			if _, _, err := s.Append(t.Context(), "c", store.NewEvent{JSON: make([]byte, size)}); err != nil {
+				t.Errorf("Append = %v", err)
+			}
+		})
+	}
+	group.Wait()
+	if want := int64(writeBytes / size); most.Load() > want {
+		t.Errorf("%d MiB in one transaction, want at most %d", most.Load(), want)
+	}
+}
+
 // TestPostgresLockLost: without its lock a store writes nothing, reads on, and
 // writes again once it has the lock.
 func TestPostgresLockLost(t *testing.T) {
@@ -287,6 +314,7 @@ func TestPostgresRefused(t *testing.T) {
 		{change(func(u *url.URL) { u.Path = "/no_such_database" }), "there is no such database: make it with createdb"},
 		{change(func(u *url.URL) { u.Host = closed.Addr().String() }), "connection refused: is PostgreSQL running there"},
 		{change(func(u *url.URL) { u.Host = "no.such.invalid" }), "no.such.invalid is not found"},
+		{with(t, given, "sslrootcert", "/no/such/file"), "/no/such/file"},
 		{with(t, given, "synchronous_commit", "off"), "synchronous_commit is off"},
 		{newer, "the tables have version 99"},
 		{"postgres://u:" + secret + "#x@127.0.0.1/db", "not the URL of a database"},
@@ -305,19 +333,24 @@ func TestPostgresRefused(t *testing.T) {
 }
 
 // TestServer: what a server says of itself decides whether it will do.
-func TestServer(t *testing.T) {
-	for _, test := range []struct{ version, encoding, synchronous, want string }{
-		{"140000", "UTF8", "on", ""},
-		{"170002", "UTF8", "remote_apply", ""},
-		{"130022", "UTF8", "on", "the server is PostgreSQL 13 (server_version_num 130022): version 14 or later is needed"},
-		{"90624", "UTF8", "on", "the server is PostgreSQL 9"},
-		{"150000", "SQL_ASCII", "on", "the encoding of the database is SQL_ASCII"},
-		{"150000", "UTF8", "off", "synchronous_commit is off"},
-		{"150000", "UTF8", "local", "synchronous_commit is local"},
+func TestSettings(t *testing.T) {
+	for _, test := range []struct {
+		settings
+		want string
+	}{
+		{settings{"140000", "UTF8", "openhands_local", "on"}, ""},
+		{settings{"170002", "UTF8", "a1", "remote_apply"}, ""},
+		{settings{"130022", "UTF8", "a", "on"}, "the server is PostgreSQL 13 (server_version_num 130022): version 14 or later is needed"},
+		{settings{"90624", "UTF8", "a", "on"}, "the server is PostgreSQL 9"},
+		{settings{"150000", "SQL_ASCII", "a", "on"}, "the encoding of the database is SQL_ASCII"},
+		{settings{"150000", "UTF8", "a, public", "on"}, "want the name of one schema"},
+		{settings{"150000", "UTF8", "\"a\"", "on"}, "want the name of one schema"},
+		{settings{"150000", "UTF8", "a", "off"}, "synchronous_commit is off"},
+		{settings{"150000", "UTF8", "a", "local"}, "synchronous_commit is local"},
 	} {
-		err := checkServer(test.version, test.encoding, test.synchronous)
+		err := test.check()
 		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
-			t.Errorf("checkServer(%s, %s, %s) = %v, want %q", test.version, test.encoding, test.synchronous, err, test.want)
+			t.Errorf("check of %+v = %v, want %q", test.settings, err, test.want)
 		}
 	}
 }
@@ -329,6 +362,7 @@ func TestName(t *testing.T) {
 		"postgresql://h/d?user=u&password=secret":            "postgresql://h/d",
 		"postgres:///d?host=%2Fvar%2Frun&sslpassword=secret": "postgres:///d",
 		"postgres://u:se#cret@h/d":                           "postgres://…",
+		"postgres://u:1/secret@h/d":                          "postgres://…",
 		"postgres://u:1?secret@h/d":                          "postgres://…",
 		"postgres://u:%zzsecret@h/d":                         "postgres://…",
 	} {
