@@ -112,13 +112,14 @@ func wrap(op, id string, err error) error {
 	case errors.Is(err, pgx.ErrNoRows):
 		err = store.ErrNotFound
 	}
+	told := explain(err)
 	switch code(err) {
 	case "53100":
-		err = fmt.Errorf("%w: %w", store.ErrFull, err)
+		told = fmt.Errorf("%w: %w", store.ErrFull, told)
 	case "25006", "42501":
-		err = fmt.Errorf("%w: %w", store.ErrReadOnly, explain(err))
+		told = fmt.Errorf("%w: %w", store.ErrReadOnly, told)
 	}
-	return &store.Error{Op: op, ID: id, Err: err}
+	return &store.Error{Op: op, ID: id, Err: told}
 }
 
 // A changeError is what a function of the caller's returned.

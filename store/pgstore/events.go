@@ -204,10 +204,10 @@ func usedKeys(ctx context.Context, tx pgx.Tx, conversation string, birth uint64,
 	return used, err
 }
 
-// Bounds of what one statement reads of a conversation: it begins with few rows,
-// for who wants a page, and goes on with more.
+// Bounds of what one statement reads of a conversation: the first reads the
+// largest page that clients can ask for, each later one twice as many rows.
 const (
-	firstRows = 64
+	firstRows = 100
 	readBytes = 1 << 20 // of JSON: no event is added that comes after these
 )
 
@@ -217,7 +217,7 @@ const (
 func (s *Store) Visit(ctx context.Context, conversation string, r store.Range, visit func(store.Event) bool) error {
 	return s.read(ctx, "events", conversation, func(q *pgxpool.Pool) error {
 		r.From, r.To = max(r.From, 0), min(r.To, store.MaxID)
-		for rows := firstRows; ; rows = store.PageEvents {
+		for rows := firstRows; ; rows = min(2*rows, store.PageEvents) {
 			part, err := readPart(ctx, q, conversation, &r, rows)
 			if err != nil {
 				return err

@@ -420,7 +420,7 @@ func (s *Store) transaction(ctx context.Context, op, id string, fn func(ctx cont
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return wrap(op, id, explain(err))
+		return wrap(op, id, err)
 	}
 	defer conn.Release()
 	ctx = context.WithoutCancel(ctx)
