@@ -296,6 +296,10 @@ func (s *side) polling(ctx context.Context, target string, heard chan<- string) 
 	}, nil
 }
 
+// limits are what the runtime of the real server sets at times before an event is
+// sent.
+var limits = regexp.MustCompile(`,"timeout":120\.0|"blocking":(true|false),`)
+
 var statusForm = regexp.MustCompile(`^(post|poll|43\d*\[).*`)
 
 // escape is how the real server writes what is not ASCII.
@@ -322,7 +326,7 @@ func (s *side) told(packet string) []string {
 		case strings.Contains(event, `"observation":"agent_state_changed"`): // a replay has the last alone, which is the agent's where there is one
 			return nil
 		default:
-			return s.posted(json.RawMessage(strings.Replace(event, `,"timeout":120.0`, "", 1))) // which the real server has at times
+			return s.posted(json.RawMessage(limits.ReplaceAllString(event, "")))
 		}
 	}
 	return []string{s.plain(answer{body: sidForm.ReplaceAllString(packet, `"sid":"<sid>"`)}).body}
