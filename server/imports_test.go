@@ -51,7 +51,7 @@ var imports = map[string][]string{
 		"github.com/go-git/go-git/v5/plumbing/filemode", "github.com/go-git/go-git/v5/plumbing/format/gitignore", "github.com/go-git/go-git/v5/plumbing/format/idxfile", "github.com/go-git/go-git/v5/plumbing/format/index", "github.com/go-git/go-git/v5/plumbing/format/packfile",
 		"github.com/go-git/go-git/v5/plumbing/object", "github.com/go-git/go-git/v5/plumbing/storer", "github.com/go-git/go-git/v5/storage/filesystem"},
 	"api/agentserver/conversation": {"api/clock", "api/fastapi", "api/feed", "api/pyjson", "api/refuse", "api/runs", "store"},
-	"api/agentserver":              {"api/agentserver/conversation", "api/contract", "api/exchange", "api/fastapi", "api/feed", "api/key", "api/pyjson", "api/refuse", "gen/agentserver", "store", "github.com/coder/websocket"},
+	"api/agentserver":              {"api/agentserver/conversation", "api/contract", "api/exchange", "api/fastapi", "api/feed", "api/key", "api/pyjson", "api/refuse", "api/workspace", "gen/agentserver", "store", "github.com/coder/websocket"},
 	"api/archive":                  {"api/conversation", "api/event", "api/settings", "store"},
 	"api/feed":                     {"store"},
 	"api/refuse":                   {"api/contract", "api/fastapi", "store"},

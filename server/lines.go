@@ -75,7 +75,7 @@ func (d *world) newAgentServer() *v1.Service {
 func (d *world) second() http.Handler {
 	h := agentserver.New(agentserver.Config{
 		Conversations: d.agentServer, Key: key.Key(d.s.c.Key), LoggedIn: d.s.login.has, Before: d.before, Done: d.received,
-		Stopping: d.stopping, Started: time.Now(), Log: d.log,
+		Workspace: d.files.open, Stopping: d.stopping, Started: time.Now(), Log: d.log,
 	})
 	h = d.s.c.Access.wrap(h)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -13,6 +13,7 @@
 package agentserver
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -33,11 +34,12 @@ import (
 	"github.com/openhands-local/openhands-local/api/key"
 	"github.com/openhands-local/openhands-local/api/pyjson"
 	"github.com/openhands-local/openhands-local/api/refuse"
+	"github.com/openhands-local/openhands-local/api/workspace"
 	gen "github.com/openhands-local/openhands-local/gen/agentserver"
 )
 
 // A Config says what the operations work with. Conversations, LoggedIn, Done,
-// Started and Log are required.
+// Workspace, Started and Log are required.
 type Config struct {
 	Conversations *conversation.Service
 	Key           key.Key // asked for in X-Session-API-Key
@@ -52,8 +54,11 @@ type Config struct {
 	Done func(*exchange.Exchange)
 	// Stopping is closed when the server takes no more requests: sockets end.
 	Stopping <-chan struct{}
-	Started  time.Time
-	Log      *slog.Logger
+	// Workspace opens the files of a conversation for the caller to close, after
+	// making a place for them if create is set.
+	Workspace func(id string, create bool) (*workspace.Workspace, error)
+	Started   time.Time
+	Log       *slog.Logger
 }
 
 // Contract is the served contract, with what it cannot say of its models. It is
@@ -91,7 +96,7 @@ func New(c Config) http.Handler {
 // table has the handlers by the names of their operations.
 func (s *server) table() map[string]handler {
 	all := map[string]handler{}
-	for _, section := range []map[string]handler{s.details(), s.conversations(), s.events(), s.preferences()} {
+	for _, section := range []map[string]handler{s.details(), s.conversations(), s.events(), s.files(), s.preferences()} {
 		maps.Copy(all, section)
 	}
 	return all
@@ -227,8 +232,9 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, x *exchange.Excha
 	}
 	op := s.operations[checks.ID]
 	c := &call{w: w, r: r, x: x, params: params}
-	x.Operation, x.Conversation, x.Withheld = op.Name, params["conversation_id"], slices.Contains(secretOperations, op.Name)
-	if id, f := fastapi.UUID(pyjson.StringOf(params["conversation_id"])); f == nil {
+	named := cmp.Or(params["conversation_id"], params["runtime_conversation_id"])
+	x.Operation, x.Conversation, x.Withheld = op.Name, named, slices.Contains(secretOperations, op.Name)
+	if id, f := fastapi.UUID(pyjson.StringOf(named)); f == nil {
 		c.id, x.Conversation = id.Text(), id.Text()
 	}
 	return s.operate(c, op, checks)

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -23,6 +24,7 @@ import (
 	"github.com/openhands-local/openhands-local/api/clock"
 	"github.com/openhands-local/openhands-local/api/exchange"
 	"github.com/openhands-local/openhands-local/api/key"
+	"github.com/openhands-local/openhands-local/api/workspace"
 	"github.com/openhands-local/openhands-local/store"
 	"github.com/openhands-local/openhands-local/store/memstore"
 )
@@ -33,12 +35,14 @@ type served struct {
 	url   string
 	store store.Store
 	rules *conversation.Service
+
+	folder string // of the workspaces
 }
 
 // serve serves the line. The agent is asked for each run.
 func serve(t *testing.T, k key.Key, agent func(context.Context, *conversation.Run) conversation.Status) *served {
 	t.Helper()
-	s := &served{t: t, store: memstore.New()}
+	s := &served{t: t, store: memstore.New(), folder: t.TempDir()}
 	s.open(k, agent)
 	return s
 }
@@ -48,11 +52,21 @@ func (s *served) open(k key.Key, agent func(context.Context, *conversation.Run) 
 	rules := conversation.New(conversation.Config{Store: s.store, Clock: clock.New(clock.Options{}), Agent: agent, NewID: newID})
 	server := httptest.NewServer(agentserver.New(agentserver.Config{
 		Conversations: rules, Key: k, LoggedIn: func(*http.Request) bool { return false }, Done: (*exchange.Exchange).Done,
-		Started: time.Now(), Log: slog.New(slog.DiscardHandler),
+		Workspace: opener(s.folder), Started: time.Now(), Log: slog.New(slog.DiscardHandler),
 	}))
 	s.t.Cleanup(rules.Close)
 	s.t.Cleanup(server.Close)
 	s.url, s.rules = server.URL, rules
+}
+
+// opener opens workspaces in a folder.
+func opener(folder string) func(id string, create bool) (*workspace.Workspace, error) {
+	return func(id string, create bool) (*workspace.Workspace, error) {
+		if create {
+			return workspace.Create(filepath.Join(folder, id), workspace.Folder)
+		}
+		return workspace.Open(filepath.Join(folder, id), workspace.Folder)
+	}
 }
 
 func newID() string {
@@ -64,12 +78,22 @@ func newID() string {
 // do asks and returns the answer.
 func (s *served) do(method, path, body string) (status int, text string) {
 	s.t.Helper()
+	contentType := ""
+	if body != "" {
+		contentType = "application/json"
+	}
+	return s.send(method, path, contentType, body)
+}
+
+// send is do with a body of this type.
+func (s *served) send(method, path, contentType, body string) (status int, text string) {
+	s.t.Helper()
 	r, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if body != "" {
-		r.Header.Set("Content-Type", "application/json")
+	if contentType != "" {
+		r.Header.Set("Content-Type", contentType)
 	}
 	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := client.Do(r)

@@ -32,6 +32,8 @@ type modelled struct {
 	key   key.Key
 	http  *httptest.Server
 	rules *conversation.Service
+
+	folder string // of the workspaces
 }
 
 func (m *modelled) URL() string { return m.http.URL }
@@ -55,7 +57,7 @@ func (m *modelled) open() {
 	m.rules = conversation.New(conversation.Config{Store: m.store, Clock: clock.New(clock.Options{}), Agent: m.play, NewID: newID})
 	m.http = httptest.NewServer(agentserver.New(agentserver.Config{
 		Conversations: m.rules, Key: m.key, LoggedIn: func(*http.Request) bool { return false }, Done: (*exchange.Exchange).Done,
-		Started: time.Now(), Log: slog.New(slog.DiscardHandler),
+		Workspace: opener(m.folder), Started: time.Now(), Log: slog.New(slog.DiscardHandler),
 	}))
 }
 
@@ -198,7 +200,7 @@ func TestRecorded(t *testing.T) {
 		only = strings.Fields(all)
 	}
 	report, err := conform.Run(t.Context(), conform.Target{Start: func(_ context.Context, env map[string]string) (conform.Server, error) {
-		m := &modelled{store: memstore.New(), key: key.Key(env["OH_SESSION_API_KEYS_0"])}
+		m := &modelled{folder: t.TempDir(), store: memstore.New(), key: key.Key(env["OH_SESSION_API_KEYS_0"])}
 		m.open()
 		return m, nil
 	}}, conform.Options{Line: conform.AgentServer, Only: only})

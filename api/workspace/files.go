@@ -91,19 +91,43 @@ var newlines = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 // [ErrTooLarge] (more than [maxRead]), [ErrOutside], [fs.ErrInvalid] or one of
 // the system [sub_select_file].
 func (w *Workspace) Read(name string) (string, error) {
-	local, _, err := w.stat(name)
+	b, err := w.Bytes(name)
 	if err != nil {
 		return "", err
 	}
-	b, err := w.readFile(local, maxRead)
-	if err != nil {
-		return "", w.outside(name, err)
-	}
 	if head := b[:min(len(b), 1024)]; bytes.IndexByte(head, 0x00) >= 0 || bytes.IndexByte(head, 0xFF) >= 0 {
-		return "", fmt.Errorf("%s: %w", local, ErrNotText)
+		return "", fmt.Errorf("%s: %w", w.Shown(name), ErrNotText)
 	}
 	text := strings.Map(func(r rune) rune { return r }, string(b)) // U+FFFD for each byte that is no UTF-8
 	return newlines.Replace(text), nil
+}
+
+// Bytes returns a file as it is. The error is [fs.ErrNotExist], [ErrNotText] for
+// what is no regular file, [ErrFolder], [ErrTooLarge] (more than [maxRead]),
+// [ErrOutside], [fs.ErrInvalid] or one of the system.
+func (w *Workspace) Bytes(name string) ([]byte, error) {
+	local, _, err := w.stat(name)
+	if err != nil {
+		return nil, err
+	}
+	b, err := w.readFile(local, maxRead)
+	return b, w.outside(name, err)
+}
+
+// Mkdir makes a folder and those around it that are missing. The error is
+// [ErrOutside], [fs.ErrInvalid], [ErrNoFolder] or one of the system.
+func (w *Workspace) Mkdir(name string) error {
+	local, err := w.local(name)
+	if err != nil {
+		return err
+	}
+	if w.root == nil {
+		return ErrNoFolder
+	}
+	if len(local) > maxName {
+		return fmt.Errorf("a name of %d bytes: %w", len(local), syscall.ENAMETOOLONG)
+	}
+	return w.outside(name, w.root.MkdirAll(local, 0o755))
 }
 
 // Upload writes a file, whose folders are made, and returns the path that the
