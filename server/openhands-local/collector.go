@@ -8,7 +8,7 @@ import (
 
 // minGarbage is how much may be thrown away before the garbage collector runs. By
 // its own rule it runs whenever as much was thrown away as is in use, which is a
-// few megabytes here: a busy server would spend a tenth of its time on that.
+// few megabytes here, and takes some 15 % of a busy server's processor time.
 const minGarbage = 16 << 20
 
 // collectLess has the garbage collector wait for minGarbage, and beyond that go by
